@@ -1,0 +1,60 @@
+# The commands of the project. Each sets up what it needs, on a machine with Python 3.11+ and make alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+PORT ?= 3000
+
+.PHONY: run ui test lint bench sample docs lock clean help
+
+run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver, gold and exports
+	@$(BIN)/python -m clustering_assets.run
+
+ui: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on 127.0.0.1
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+test: $(VENV)/test-ready  ## lint, types and tests, with coverage
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(VENV)/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test-ready  ## benchmarks, as ratios against a baseline of the same run
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+sample: $(VENV)/run-ready  ## makes the sample in data/ anew
+	$(BIN)/python -m clustering_assets.synthetic --out data $(SAMPLE_ARGS)
+
+docs: $(VENV)/run-ready  ## makes the generated documents anew
+	$(BIN)/python -m clustering_assets.reports.data_dictionary > docs/data_dictionary.md
+
+lock: $(VENV)/test-ready  ## pins every package to the newest version that pyproject.toml allows
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-annotate \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
+
+clean:  ## removes the environment and everything that was computed
+	rm -rf $(VENV) .dagster_home .clustering_home
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older: make PYTHON=python3.12 run" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run-ready: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/test-ready: $(VENV)/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	@mkdir -p $(DAGSTER_HOME)
+	@cp dagster.yaml $@

@@ -1,0 +1,1 @@
+"""Customer segmentation by return behaviour, as Dagster assets."""
