@@ -1,0 +1,103 @@
+"""What a source layout is, and how the layout of a file is recognised from its header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import ibis.expr.types as ir
+
+from clustering_assets.sources.files import UnusableFile
+
+_SHOWN = 8
+
+
+class Repeats(StrEnum):
+    """What becomes of rows of one file that have the same order, customer and SKU and differ otherwise.
+
+    ``LATEST``: the last row wins. ``SUM``: quantity, value and returns add up. ``RETURNS``: rows that agree on date,
+    quantity and value are several returns of one sale, whose returned units add up; others follow ``LATEST``.
+    """
+
+    LATEST = "latest"
+    SUM = "sum"
+    RETURNS = "returns"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the columns of a source become an order line.
+
+    Parameters
+    ----------
+    name
+        As it stands in ``bronze.source_files``.
+    columns
+        Canonical column -> names that it has in the source, the preferred one first. Besides the columns of
+        ``bronze.order_lines``, ``unit_price`` (used where there is no ``line_value``) and ``return_id`` (tells two
+        returns of one sale apart) can be given.
+    required
+        Canonical columns without which a file is not of this layout.
+    repeats
+        Rule for repeats within one file.
+    date_format
+        ``strptime`` format of the dates; None to find it out.
+    decimal_mark
+        ``.`` or ``,``; None to find it out.
+    refine
+        Last step on the candidate lines (see ``values.candidate_lines``), where a layout has peculiarities of its own.
+    """
+
+    name: str
+    columns: Mapping[str, Sequence[str]]
+    required: Sequence[str]
+    repeats: Repeats
+    date_format: str | None = None
+    decimal_mark: str | None = None
+    refine: Callable[[ir.Table], ir.Table] | None = field(default=None, compare=False)
+
+    def positions(self, header: Sequence[str]) -> dict[str, int]:
+        """Canonical column -> position in the header, for the columns that the header has."""
+        index = {_folded(name): position for position, name in reversed(list(enumerate(header)))}
+        found: dict[str, int] = {}
+        for canonical, names in self.columns.items():
+            position = next((index[_folded(name)] for name in names if _folded(name) in index), None)
+            if position is not None:
+                found[canonical] = position
+        return found
+
+    def missing(self, header: Sequence[str]) -> list[str]:
+        """Names, in the source's words, of the required columns that a header lacks."""
+        found = self.positions(header)
+        return [self.columns[name][0] for name in self.required if name not in found]
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def recognise(header: Sequence[str], layouts: Sequence[Layout]) -> Layout:
+    """Return the first layout whose required columns are all in the header.
+
+    Raises
+    ------
+    UnusableFile
+        If there is none; the message names the nearest layout and what it misses.
+    """
+    for layout in layouts:
+        if not layout.missing(header):
+            return layout
+    nearest = min(layouts, key=lambda layout: len(layout.missing(header)) / len(layout.required))
+    missing = nearest.missing(header)
+    if len(missing) < len(nearest.required):
+        raise UnusableFile(
+            f"looks like the layout {nearest.name} but lacks the required column{'s' if len(missing) > 1 else ''} "
+            f"{', '.join(missing)}: add what is missing, or name the columns in source.yaml"
+        )
+    shown = ", ".join(name.strip()[:40] or "(no name)" for name in header[:_SHOWN])
+    more = f" and {len(header) - _SHOWN:,} more" if len(header) > _SHOWN else ""
+    raise UnusableFile(
+        f"has no known layout (its columns: {shown}{more}; known layouts: "
+        f"{', '.join(layout.name for layout in layouts)}): name its columns in source.yaml"
+    )
