@@ -1,0 +1,1 @@
+"""What people read: workbooks, pictures and the data dictionary. Nothing here computes a feature or a segment."""

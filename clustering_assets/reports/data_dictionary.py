@@ -1,0 +1,80 @@
+"""The data dictionary, rendered from the table contracts.
+
+``python -m clustering_assets.reports.data_dictionary > docs/data_dictionary.md`` writes the committed copy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from clustering_assets import contracts
+from clustering_assets.contracts import Column, Imputation, TableContract
+
+DICTIONARY_HEADER = ("Column", "Type", "Unit", "Group", "Missing value", "Range", "Description")
+
+_MISSING_VALUE = {
+    Imputation.CORE: "core: the customer is dropped",
+    Imputation.ZERO: "zero: filled with 0",
+    Imputation.MEAN: "mean: filled with the mean of the kept customers",
+}
+
+
+def dictionary_row(column: Column) -> tuple[str, ...]:
+    """Describe a column, one text per entry of `DICTIONARY_HEADER`."""
+    if column.imputation is not None:
+        missing_value = _MISSING_VALUE[column.imputation]
+    else:
+        missing_value = "never" if column.required else "allowed"
+    return (
+        column.name,
+        column.type,
+        column.unit,
+        column.group,
+        missing_value,
+        _range(column.minimum, column.maximum),
+        column.description,
+    )
+
+
+def render_data_dictionary() -> str:
+    """Render every table contract as one Markdown document."""
+    sections = [
+        "# Data dictionary",
+        "Generated from `clustering_assets/contracts.py` by `python -m clustering_assets.reports.data_dictionary`; "
+        "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends.",
+        *(_section(table) for table in _tables()),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _tables() -> Iterable[TableContract]:
+    return (value for value in vars(contracts).values() if isinstance(value, TableContract))
+
+
+def _section(table: TableContract) -> str:
+    rows = [DICTIONARY_HEADER, ("---",) * len(DICTIONARY_HEADER), *map(dictionary_row, table.columns)]
+    return "\n".join(
+        (
+            f"## {table.qualified_name}",
+            "",
+            table.description,
+            f"{table.grain}; key: {', '.join(f'`{name}`' for name in table.key)}; {len(table.columns)} columns.",
+            "",
+            *(f"| {' | '.join(map(_escape, row))} |" for row in rows),
+        )
+    )
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _range(minimum: float | None, maximum: float | None) -> str:
+    if minimum is None:
+        return "" if maximum is None else f"at most {maximum:g}"
+    return f"at least {minimum:g}" if maximum is None else f"{minimum:g} to {maximum:g}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_data_dictionary())
