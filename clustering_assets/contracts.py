@@ -104,7 +104,12 @@ def _moment(name: str, description: str, *, required: bool = False) -> Column:
 
 _LINE_COLUMNS = (
     _text("order_id", "Order number.", required=True, personal=True),
-    _text("customer_id", "Canonical customer id: trimmed; lower-cased when it is an e-mail address.", required=True, personal=True),
+    _text(
+        "customer_id",
+        "Canonical customer id: trimmed; lower-cased when it is an e-mail address.",
+        required=True,
+        personal=True,
+    ),
     _text("sku", "Stock-keeping unit.", required=True),
     _moment("order_date", "When the order was placed."),
     Column("quantity", "int64", "Units bought.", "units", minimum=1),
@@ -206,7 +211,11 @@ FILE_STATE = TableContract(
         _text("source_file", "As in bronze.source_files.", required=True),
         _text("content_hash", "As in bronze.source_files.", required=True),
         _text("path", "The file, without the sheet.", required=True),
-        _text("stamp", "Size, modification and change time: while it stays the same, the file is not opened.", required=True),
+        _text(
+            "stamp",
+            "Size, modification and change time: while it stays the same, the file is not opened.",
+            required=True,
+        ),
         _text("settings", "Fingerprint of the layouts and of the reader.", required=True),
         _count("superseded_within", "Rows superseded by another row of the same file.", "rows"),
         _count("merged_within", "Rows added up into another row of the same file.", "rows"),
@@ -224,9 +233,7 @@ def _feature(
     minimum: float | None = 0,
     maximum: float | None = None,
 ) -> Column:
-    return Column(
-        name, type_, description, unit=unit, minimum=minimum, maximum=maximum, group=group, imputation=rule
-    )
+    return Column(name, type_, description, unit=unit, minimum=minimum, maximum=maximum, group=group, imputation=rule)
 
 
 _CORE, _ZERO, _MEAN = Imputation.CORE, Imputation.ZERO, Imputation.MEAN
@@ -257,9 +264,7 @@ CUSTOMER_FEATURES = TableContract(
             1,
         ),
         _feature("returns", "returned_sku_count", "int64", "SKUs", _ZERO, "Distinct SKUs among returned lines."),
-        _feature(
-            "returns", "returned_lines_per_order", "float64", "lines", _ZERO, "Returned lines divided by orders."
-        ),
+        _feature("returns", "returned_lines_per_order", "float64", "lines", _ZERO, "Returned lines divided by orders."),
         _feature(
             "returns", "order_return_rate", "float64", "share", _ZERO, "Orders with a returned line / orders.", 0, 1
         ),
@@ -614,7 +619,9 @@ SEGMENT_MODEL = TableContract(
         _count("outliers", "Customers that are outliers.", "customers"),
         Column("eps", "float64", "Radius of the density step, in the space of the clustering.", minimum=0),
         Column("min_samples", "int64", "Neighbours that make a core customer.", "customers", minimum=1),
-        Column("silhouette", "float64", "Over customers in a segment, in the space of the clustering.", "", False, -1, 1),
+        Column(
+            "silhouette", "float64", "Over customers in a segment, in the space of the clustering.", "", False, -1, 1
+        ),
         Column("silhouette_full", "float64", "The same in the full scaled space.", "", False, -1, 1),
         Column("calinski_harabasz", "float64", "Calinski-Harabasz index, in the space of the clustering.", minimum=0),
         Column("davies_bouldin", "float64", "Davies-Bouldin index, in the space of the clustering.", minimum=0),

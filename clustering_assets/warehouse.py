@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import duckdb
 import ibis
 import ibis.expr.types as ir
-import pandas as pd
-import pyarrow as pa
 
 from clustering_assets.contracts import TableContract
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
     from ibis.backends.duckdb import Backend
 
 LAYERS = ("bronze", "silver", "gold")

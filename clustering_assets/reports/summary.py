@@ -24,12 +24,12 @@ def print_summary(
     materialized
         Metadata of each materialized asset, by ``layer/table``.
     seconds
-        Time of each step.
+        Time of each layer.
     warnings
         What the checks that failed without stopping the run have to say.
     """
     if not any(facts["changed"] for facts in materialized.values()):
-        console.print("\nNothing changed since the last run: the tables and the exports are those that are there.")
+        console.print("\nNothing changed since the last run: tables and exports stay as they are.", soft_wrap=True)
     _rows(console, materialized)
     _customers(console, materialized)
     _segments(console, materialized)
@@ -56,14 +56,20 @@ def _rows(console: Console, materialized: Mapping[str, Facts]) -> None:
     lines, rejected = materialized["bronze/order_lines"], materialized["bronze/rejected_rows"]
     _heading(console, "Bronze", f"{lines['rows_read']:,} rows read from {_counted(lines['files_loaded'], 'file')}")
     grid = _grid("figure", "what")
-    grid.add_row("", f"{lines['rows_kept']:,}", f"kept as order lines ({_share(lines['rows_kept'], lines['rows_read'])})")
-    reasons = {name.removeprefix("rejected_").upper(): n for name, n in rejected.items() if name.startswith("rejected_")}
+    grid.add_row(
+        "", f"{lines['rows_kept']:,}", f"kept as order lines ({_share(lines['rows_kept'], lines['rows_read'])})"
+    )
+    reasons = {
+        name.removeprefix("rejected_").upper(): n for name, n in rejected.items() if name.startswith("rejected_")
+    }
     why = ", ".join(f"{count:,} {code}" for code, count in reasons.items())
     grid.add_row("", f"{lines['rows_rejected']:,}", f"rejected{': ' + why if why else ''}")
     grid.add_row("", f"{lines['rows_superseded']:,}", "superseded by a repeat or a later file")
     grid.add_row("", f"{lines['rows_merged']:,}", "merged into another line")
     console.print(grid)
-    outcomes = {name.removeprefix("cancellations_"): n for name, n in lines.items() if name.startswith("cancellations_")}
+    outcomes = {
+        name.removeprefix("cancellations_"): n for name, n in lines.items() if name.startswith("cancellations_")
+    }
     if outcomes:
         said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in outcomes.items())
         console.print(f"{'':11}cancellations: {said}", soft_wrap=True)
@@ -88,8 +94,10 @@ def _customers(console: Console, materialized: Mapping[str, Facts]) -> None:
 def _segments(console: Console, materialized: Mapping[str, Facts]) -> None:
     model, profiles = materialized["gold/segment_model"], materialized["gold/segment_profiles"]
     silhouette = model.get("silhouette")
-    quality = "no silhouette (fewer than two segments)" if silhouette is None else (
-        f"silhouette {silhouette:.3f} ({model['silhouette_full']:.3f} in the full space)"
+    quality = (
+        "no silhouette (fewer than two segments)"
+        if silhouette is None
+        else (f"silhouette {silhouette:.3f} ({model['silhouette_full']:.3f} in the full space)")
     )
     _heading(
         console,
@@ -116,7 +124,7 @@ def _files(console: Console, materialized: Mapping[str, Facts]) -> None:
 
 
 def _times(console: Console, seconds: Mapping[str, float]) -> None:
-    named = ", ".join(f"{step.replace('_', ' ')} {duration:.1f} s" for step, duration in seconds.items())
+    named = ", ".join(f"{layer} {duration:.1f} s" for layer, duration in seconds.items())
     _heading(console, "Time", named)
 
 

@@ -1,0 +1,64 @@
+"""Bronze: order lines as the sources have them, what could not be kept, and an account of every file."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
+from clustering_assets.metadata import asset_key, table_facts, table_spec
+from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.sources.accounting import cancellation_outcomes, file_accounts, rejections_by_code, totals
+from clustering_assets.sources.ingestion import READER_VERSION, NoUsableRows, bronze_version, ingest
+from clustering_assets.sources.mapping import BadMapping
+from clustering_assets.warehouse import WarehouseUnavailable, utc_now
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+_TABLES = (ORDER_LINES, REJECTED_ROWS, SOURCE_FILES)
+
+
+@dg.multi_asset(specs=[table_spec(contract, code_version=READER_VERSION) for contract in _TABLES])
+def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
+    """Read the files that are new or changed since the last time."""
+    try:
+        with home.warehouse.connect() as backend:
+            changed = ingest(backend, source.folder, utc_now(), source.layout)
+            version = dg.DataVersion(bronze_version(backend))
+            reports = {
+                ORDER_LINES: _order_lines(backend),
+                REJECTED_ROWS: rejections_by_code(backend),
+                SOURCE_FILES: _source_files(backend),
+            }
+            context.log.info("%s; %s", "read what changed" if changed else "nothing changed", totals(backend))
+            for contract, report in reports.items():
+                facts = table_facts(backend, contract, home.pseudonym_key)
+                yield dg.MaterializeResult(
+                    asset_key=asset_key(contract),
+                    metadata={**facts, **report, "changed": changed},
+                    data_version=version,
+                )
+    except (NoUsableRows, BadMapping, WarehouseUnavailable) as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
+
+
+def _order_lines(backend: "Backend") -> dict[str, Any]:
+    return {**totals(backend), **cancellation_outcomes(backend)}
+
+
+def _source_files(backend: "Backend") -> dict[str, Any]:
+    accounts = file_accounts(backend)
+    not_loaded = [
+        f"- **{row['source_file']}** ({row['status']}): {row['reason']}"
+        for row in accounts
+        if row["reason"] and row["status"] != "loaded"
+    ]
+    return {
+        "reconciliation": dg.MetadataValue.table(
+            [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in accounts]
+        )
+        if accounts
+        else "no file",
+        "files_not_loaded": dg.MetadataValue.md("\n".join(not_loaded) or "none"),
+    }

@@ -1,0 +1,77 @@
+"""Silver: the behaviour of each customer, and a record of what was imputed and who was dropped."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from clustering_assets.config import BadSetting, SilverConfig
+from clustering_assets.contracts import (
+    CUSTOMER_FEATURES,
+    DROPPED_CUSTOMERS,
+    IMPUTATION_LOG,
+    IMPUTED_FEATURES,
+    ORDER_LINES,
+)
+from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
+from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.silver import NoCustomers, silver_lineage, write_silver
+from clustering_assets.sources.ingestion import bronze_version
+from clustering_assets.versions import FEATURES_VERSION, fingerprint
+from clustering_assets.warehouse import WarehouseUnavailable, table, table_version, utc_now
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+_MOST_IMPUTED = 3
+_TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURES)
+
+
+@dg.multi_asset(specs=[table_spec(contract, deps=[ORDER_LINES], code_version=FEATURES_VERSION) for contract in _TABLES])
+def silver(
+    context: dg.AssetExecutionContext, config: SilverConfig, home: Home, source: SourceFolder
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Compute the features of all customers, unless bronze and the day to look from are the same as last time."""
+    try:
+        as_of = source.day_to_look_from(config.as_of)
+        with home.warehouse.connect() as backend:
+            version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of)
+            changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
+            if changed:
+                context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
+                write_silver(backend, as_of, version, utc_now())
+            for contract in _TABLES:
+                yield dg.MaterializeResult(
+                    asset_key=asset_key(contract),
+                    metadata={
+                        **table_facts(backend, contract, home.pseudonym_key),
+                        **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
+                        "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
+                        "changed": changed,
+                    },
+                    data_version=dg.DataVersion(version),
+                )
+    except (BadSetting, NoCustomers, WarehouseUnavailable) as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
+
+
+def _customers(backend: "Backend", as_of: date | None) -> dict[str, Any]:
+    """Say how many customers were dropped and what was imputed, per feature and in all."""
+    log = table(backend, IMPUTATION_LOG).to_pyarrow().to_pylist()
+    kept = table(backend, CUSTOMER_FEATURES).count().execute()
+    dropped = table(backend, DROPPED_CUSTOMERS).count().execute()
+    filled = {rule: sum(row["values_filled"] for row in log if row["rule"] == rule) for rule in ("zero", "mean")}
+    most = sorted((row for row in log if row["values_filled"]), key=lambda row: -row["values_filled"])[:_MOST_IMPUTED]
+    latest = table(backend, ORDER_LINES).order_date.max().execute()
+    return {
+        "as_of": str(as_of or latest.date()),
+        "customers_dropped": int(dropped),
+        "customers_dropped_share": float(dropped / (kept + dropped)),
+        "values_zero_filled": filled["zero"],
+        "values_mean_imputed": filled["mean"],
+        "most_imputed": ", ".join(f"{row['feature']} ({row['values_filled'] / kept:.0%})" for row in most) or "nothing",
+        "imputation": dg.MetadataValue.table(
+            [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in log]
+        ),
+    }

@@ -1,0 +1,105 @@
+"""What can be set: the environment of a deployment, and the typed config of a run."""
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class BadSetting(Exception):
+    """An environment variable holds what it must not; the message says what it may be."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment variables that the project reads, all of them optional."""
+
+    home: Path
+    source_dir: Path
+    source_layout: str | None
+    engine: str
+    as_of: date | None
+    pseudonym_key: str | None
+    memory_limit: str
+
+
+def read_environment() -> Environment:
+    """Read the environment; a folder that is not set lies in the checkout, or else where the process runs.
+
+    Raises
+    ------
+    BadSetting
+        If a value cannot be used.
+    """
+    base = _CHECKOUT if (_CHECKOUT / "workspace.yaml").exists() else Path.cwd()
+    engine = os.environ.get("CLUSTERING_ENGINE") or "duckdb"
+    if engine != "duckdb":
+        raise BadSetting(f"CLUSTERING_ENGINE is {engine!r}; it can be duckdb")
+    return Environment(
+        home=Path(os.environ.get("CLUSTERING_HOME") or base / ".clustering_home").expanduser().resolve(),
+        source_dir=Path(os.environ.get("CLUSTERING_SOURCE_DIR") or base / "data").expanduser().resolve(),
+        source_layout=os.environ.get("CLUSTERING_SOURCE_LAYOUT") or None,
+        engine=engine,
+        as_of=parse_day(os.environ.get("CLUSTERING_AS_OF") or None, "CLUSTERING_AS_OF"),
+        pseudonym_key=os.environ.get("CLUSTERING_PSEUDONYM_KEY") or None,
+        memory_limit=os.environ.get("CLUSTERING_MEMORY_LIMIT") or "2GB",
+    )
+
+
+def parse_day(text: str | None, name: str) -> date | None:
+    """Read a day written as YYYY-MM-DD; raise BadSetting, with the setting's name, for anything else."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadSetting(f"{name} is {text!r}; it has to be a day such as 2025-12-31") from error
+
+
+class SilverConfig(dg.Config):
+    """Settings of the silver layer."""
+
+    as_of: str | None = Field(
+        default=None,
+        description="Day (YYYY-MM-DD) to look from: orders after it are left out and returns after it have not happened. "
+        "Default: CLUSTERING_AS_OF, else the day of the latest order.",
+    )
+
+
+class GoldConfig(dg.Config):
+    """Settings of the segmentation; everything that is left out comes from the data."""
+
+    scaling: str = Field(
+        default="yeo-johnson",
+        description="Scale of the features: yeo-johnson (a power transform), robust (median and quartiles) or standard.",
+        pattern="^(yeo-johnson|robust|standard)$",
+    )
+    n_clusters: int | None = Field(
+        default=None, ge=1, le=50, description="Number of segments. Default: the largest that repeats on split halves."
+    )
+    max_clusters: int = Field(default=12, ge=2, le=50, description="Largest number of segments that is tried.")
+    min_samples: int = Field(
+        default=10, ge=2, description="Customers within eps, the customer included, that make a core customer."
+    )
+    eps: float | None = Field(
+        default=None, gt=0, description="Radius of the density step. Default: the knee of the k-distances."
+    )
+    min_outlier_share: float = Field(
+        default=0.005, ge=0, lt=1, description="Least share of outliers when eps comes from the data."
+    )
+    max_outlier_share: float = Field(
+        default=0.1, ge=0, lt=1, description="Largest share of outliers when eps comes from the data."
+    )
+    map_perplexity: float = Field(default=30.0, gt=1, description="Neighbours that the t-SNE map keeps together.")
+    map_landmarks: int = Field(
+        default=10_000, ge=100, description="Above this many customers a sample is mapped and the others placed in it."
+    )
+    stability_resamples: int = Field(
+        default=10, ge=0, description="Bootstrap samples that stability is measured on; 0 leaves it out."
+    )
+    random_state: int = Field(default=0, ge=0, description="Seed; the same seed gives the same segments.")

@@ -1,0 +1,146 @@
+"""What the Dagster UI shows of a table: its spec, schema, column lineage and a preview without personal data."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from clustering_assets.contracts import ALL_TABLES, Column, TableContract
+from clustering_assets.warehouse import table
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+OWNERS = ["team:customer-analytics"]
+PREVIEW_ROWS = 5
+
+_PROCESS_KEY = secrets.token_hex()
+_TABLE_OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
+
+
+def asset_key(contract: TableContract) -> dg.AssetKey:
+    """``layer/name``."""
+    return dg.AssetKey([contract.layer, contract.name])
+
+
+def table_spec(
+    contract: TableContract, deps: Iterable[TableContract] = (), kinds: Iterable[str] = (), code_version: str = "1"
+) -> dg.AssetSpec:
+    """Describe a table as an asset; everything but its dependencies comes from the contract."""
+    return dg.AssetSpec(
+        asset_key(contract),
+        deps=[asset_key(upstream) for upstream in deps],
+        description=f"{contract.description}\n\n{contract.grain}.",
+        group_name=contract.layer,
+        kinds={"duckdb", "table", *kinds},
+        owners=OWNERS,
+        tags={"layer": contract.layer},
+        code_version=code_version,
+        metadata={
+            "dagster/column_schema": column_schema(contract),
+            "dagster/table_name": contract.qualified_name,
+            "grain": contract.grain,
+        },
+    )
+
+
+def column_schema(contract: TableContract) -> dg.TableSchema:
+    """The contract as a Dagster table schema."""
+    return dg.TableSchema(columns=[_table_column(column, column.name in contract.key) for column in contract.columns])
+
+
+def _table_column(column: Column, in_key: bool) -> dg.TableColumn:
+    said = [column.description]
+    if column.unit:
+        said.append(f"Unit: {column.unit}.")
+    if column.imputation:
+        said.append(f"Imputation: {column.imputation}.")
+    bounds = {"at least": column.minimum, "at most": column.maximum}
+    return dg.TableColumn(
+        column.name,
+        column.type,
+        description=" ".join(said),
+        constraints=dg.TableColumnConstraints(
+            nullable=not column.required,
+            unique=False,
+            other=[f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+            + (["part of the key"] if in_key else []),
+        ),
+        tags={"group": column.group} if column.group else {},
+    )
+
+
+def column_lineage(sources: Mapping[str, Iterable[tuple[str, str]]]) -> dg.TableColumnLineage:
+    """Turn column -> (``layer.table``, column) pairs into Dagster's column lineage."""
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(asset_key(_TABLE_OF_NAME[upstream]), column) for upstream, column in sorted(deps)]
+            for name, deps in sources.items()
+            if deps
+        }
+    )
+
+
+def contract_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:
+    """Lineage of the columns whose contract names what they are made of."""
+    return {
+        column.name: [(upstream.rpartition(".")[0], upstream.rpartition(".")[2]) for upstream in column.source]
+        for column in contract.columns
+        if column.source
+    }
+
+
+def copied_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:
+    """Lineage of a copy of a table: every column comes from the column of its name."""
+    return {name: [(contract.qualified_name, name)] for name in contract.column_names}
+
+
+def table_facts(backend: "Backend", contract: TableContract, pseudonym_key: str | None) -> dict[str, Any]:
+    """Row count and a preview of a table, as metadata."""
+    rows = table(backend, contract)
+    return {"dagster/row_count": int(rows.count().execute()), "preview": _preview(backend, contract, pseudonym_key)}
+
+
+def _preview(backend: "Backend", contract: TableContract, pseudonym_key: str | None) -> dg.TableMetadataValue:
+    shown = [column for column in contract.columns if not column.personal or column.name == "customer_id"]
+    first = table(backend, contract).order_by(list(contract.key)).limit(PREVIEW_ROWS)
+    records = []
+    for row in first.select(*[column.name for column in shown]).to_pyarrow().to_pylist():
+        if "customer_id" in row:
+            row["customer_id"] = pseudonym(row["customer_id"], pseudonym_key)
+        records.append(dg.TableRecord({name: _plain(value) for name, value in row.items()}))
+    return dg.MetadataValue.table(records, dg.TableSchema([_table_column(column, False) for column in shown]))
+
+
+def _plain(value: object) -> str | int | float | bool:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return round(value, 6) if isinstance(value, float) else value if isinstance(value, str | int) else str(value)
+
+
+def pseudonym(customer_id: str, key: str | None) -> str:
+    """Return a keyed hash that stands for a customer: the same for the same key, and worth nothing without it.
+
+    Without a key, one that lives as long as the process is used, so that nothing can be followed from run to run.
+    """
+    digest = hmac.new((key or _PROCESS_KEY).encode(), customer_id.encode(), hashlib.sha256)
+    return f"customer-{digest.hexdigest()[:12]}"
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """Show a PNG picture inline."""
+    return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def figures(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, int | float]:
+    """Pick the figures of a record that are known, as the plain numbers that the UI plots over time."""
+    return {
+        name: record[name] for name in names if isinstance(record[name], int | float) and record[name] == record[name]
+    }

@@ -1,0 +1,103 @@
+"""The command behind ``make run``: everything from the source folder to the exports, and a summary that a person reads.
+
+The run is one of Dagster's, recorded like any other where DAGSTER_HOME is set; the summary says what its
+materializations say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+
+from clustering_assets.automation import everything
+from clustering_assets.config import BadSetting, read_environment
+from clustering_assets.reports.summary import print_summary
+
+
+_LAYERS = ("bronze", "silver", "gold", "exports")
+
+
+def main() -> int:
+    """Run everything; return 0, or 1 after one sentence on what went wrong."""
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    complaints = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        environment = read_environment()
+        from clustering_assets.definitions import build_defs
+
+        job = build_defs().resolve_job_def(everything.name)
+    except BadSetting as error:
+        complaints.print(f"[bold red]Stopped:[/] {error}", markup=True)
+        return 1
+    with _instance() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        if not result.success:
+            for reason in _failures(result):
+                complaints.print("[bold red]Stopped:[/]", reason, markup=True)
+            return 1
+        print_summary(Console(highlight=False), _materialized(result), _seconds(result), _warnings(result))
+    print(f"home: {environment.home}")
+    return 0
+
+
+def _instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+
+
+def _materialized(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, Any]]:
+    """Metadata of the run's materializations, by ``layer/table``."""
+    found = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        found[materialization.asset_key.to_user_string()] = {
+            name: [record.data for record in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
+            for name, value in materialization.metadata.items()
+        }
+    return found
+
+
+def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
+    """Time of each layer, its checks included."""
+    seconds: dict[str, float] = {}
+    for event in result.filter_events(lambda event: event.is_step_success):
+        layer = (event.step_key or "").split("__")[0]
+        seconds[layer] = seconds.get(layer, 0.0) + event.step_success_data.duration_ms / 1000
+    return dict(sorted(seconds.items(), key=lambda item: _LAYERS.index(item[0])))
+
+
+def _warnings(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        f"{evaluation.asset_key.to_user_string()}, {evaluation.check_name}:\n{evaluation.description}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    ]
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What each failed step says; of a check, what it found."""
+    said = []
+    for event in result.filter_events(lambda event: event.is_step_failure):
+        failure = event.step_failure_data
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            said.append(failure.user_failure_data.description)
+        else:
+            error = failure.error.cause or failure.error if failure.error else None
+            reason = error.message.strip() if error else "the step failed"
+            said.append(f"{event.step_key}: {reason} (`make ui` shows the run with its log)")
+    return [*_warnings(result), *said]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

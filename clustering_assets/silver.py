@@ -1,0 +1,113 @@
+"""The silver layer: from the order lines in the warehouse to the tables of behaviour per customer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+import ibis
+import ibis.expr.types as ir
+
+from clustering_assets.contracts import (
+    CUSTOMER_FEATURES,
+    DROPPED_CUSTOMERS,
+    IMPUTATION_LOG,
+    IMPUTED_FEATURES,
+    ORDER_LINES,
+    TableContract,
+)
+from clustering_assets.features.customer_features import customer_features
+from clustering_assets.imputation import impute
+from clustering_assets.lineage import column_lineage
+from clustering_assets.warehouse import record_versions, replace_table, table, transaction
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+
+class NoCustomers(Exception):
+    """Nobody has the core metrics; the message says what is missing."""
+
+
+def silver_tables(
+    lines: ir.Table, as_of: date | None, keep: Callable[[ir.Table, str], ir.Table]
+) -> dict[TableContract, ir.Table]:
+    """Return the silver tables, ``computed_at`` aside, as expressions over order lines; `keep` as for features."""
+    imputed = impute(keep(customer_features(lines, as_of, keep), "unimputed_features"))
+    return {
+        CUSTOMER_FEATURES: imputed.features,
+        IMPUTATION_LOG: imputed.log,
+        DROPPED_CUSTOMERS: imputed.dropped,
+        IMPUTED_FEATURES: imputed.imputed,
+    }
+
+
+@cache
+def silver_lineage() -> dict[TableContract, dict[str, frozenset[tuple[str, str]]]]:
+    """Column lineage of the silver tables, from their expressions: column -> (``layer.table``, column) pairs.
+
+    The features are traced before imputation: that a mean is taken over the customers who have the core metrics does
+    not make every feature one of those metrics.
+    """
+    lines = ibis.table({column.name: column.type for column in ORDER_LINES.columns}, name=ORDER_LINES.qualified_name)
+    unimputed: list[ir.Table] = []
+
+    def seen(rows: ir.Table, name: str) -> ir.Table:
+        if name == "unimputed_features":
+            unimputed.append(rows)
+        return rows
+
+    tables = silver_tables(lines, None, seen)
+    return {contract: column_lineage(rows) for contract, rows in {**tables, CUSTOMER_FEATURES: unimputed[0]}.items()}
+
+
+def write_silver(backend: Backend, as_of: date | None, version: str, now: datetime) -> None:
+    """Compute the silver tables from bronze and write them in one transaction.
+
+    Parameters
+    ----------
+    as_of
+        Day to look from; None for the day of the latest order.
+    version
+        Fingerprint to record with the tables.
+    now
+        Moment to record as ``computed_at`` (UTC).
+
+    Raises
+    ------
+    NoCustomers
+        If no customer is left; the tables stay as they were.
+    """
+    temporary: list[str] = []
+
+    def keep(rows: ir.Table, name: str) -> ir.Table:
+        temporary.append(f"kept_{name}")
+        return backend.create_table(temporary[-1], rows, temp=True, overwrite=True)
+
+    try:
+        tables = {
+            contract: keep(rows, contract.name)
+            for contract, rows in silver_tables(table(backend, ORDER_LINES), as_of, keep).items()
+        }
+        features = tables[CUSTOMER_FEATURES]
+        if features.count().execute() == 0:
+            raise NoCustomers(_why_nobody(tables[DROPPED_CUSTOMERS]))
+        with transaction(backend):
+            for contract, rows in tables.items():
+                stamped = rows.mutate(computed_at=ibis.literal(now)) if contract is CUSTOMER_FEATURES else rows
+                replace_table(backend, contract, stamped)
+            record_versions(backend, {contract.qualified_name: version for contract in tables})
+    finally:
+        for name in temporary:
+            backend.con.execute(f"drop table if exists {name}")
+
+
+def _why_nobody(dropped: ir.Table) -> str:
+    counts = dropped.missing.topk(3).to_pyarrow().to_pylist()
+    missing = "; ".join(f"{row['missing']} ({next(iter(list(row.values())[1:])):,} customers)" for row in counts)
+    return (
+        f"No customer is left for the silver layer: all lack a core metric ({missing or 'there is no order line'}). "
+        "Check order_date and quantity in the source files, and the day to look from."
+    )
