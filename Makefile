@@ -12,11 +12,11 @@ run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver,
 	@$(BIN)/python -m clustering_assets.run
 
 ui: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on 127.0.0.1
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	cd $(DAGSTER_HOME) && $(CURDIR)/$(BIN)/dagster dev --workspace $(CURDIR)/workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/test-ready  ## lint, types and tests, with coverage
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .

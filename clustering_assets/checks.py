@@ -1,4 +1,4 @@
-"""Asset checks: every table against its contract, and the account of the source rows. What they find stands elsewhere."""
+"""Asset checks: tables against their contracts, and the account of the source rows; `conformance` does the finding."""
 
 import dagster as dg
 

@@ -66,7 +66,7 @@ class SilverConfig(dg.Config):
 
     as_of: str | None = Field(
         default=None,
-        description="Day (YYYY-MM-DD) to look from: orders after it are left out and returns after it have not happened. "
+        description="Day (YYYY-MM-DD) to look from: later orders are left out and later returns have not happened. "
         "Default: CLUSTERING_AS_OF, else the day of the latest order.",
     )
 
@@ -76,7 +76,7 @@ class GoldConfig(dg.Config):
 
     scaling: str = Field(
         default="yeo-johnson",
-        description="Scale of the features: yeo-johnson (a power transform), robust (median and quartiles) or standard.",
+        description="Scale of the features: yeo-johnson (power transform), robust (median, quartiles) or standard.",
         pattern="^(yeo-johnson|robust|standard)$",
     )
     n_clusters: int | None = Field(

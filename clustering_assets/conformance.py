@@ -96,7 +96,8 @@ def unaccounted_rows(backend: Backend) -> list[str]:
         select source_file, claimed.read, claimed.kept, coalesce(found.kept, 0), claimed.rejected,
                coalesce(found.rejected, 0), claimed.superseded, claimed.merged
         from claimed full join found using (source_file)
-        where claimed.read is distinct from claimed.kept + claimed.rejected + claimed.superseded + claimed.merged
+        where claimed.read is null
+           or claimed.read <> claimed.kept + claimed.rejected + claimed.superseded + claimed.merged
            or claimed.kept <> coalesce(found.kept, 0) or claimed.rejected <> coalesce(found.rejected, 0)
            or claimed.superseded < coalesce(found.superseded, 0) or claimed.merged < coalesce(found.merged, 0)
         order by source_file"""

@@ -617,7 +617,7 @@ SEGMENT_MODEL = TableContract(
         _count("customers", "Customers that were segmented.", "customers"),
         _count("segments", "Segments found, the outliers aside.", "segments"),
         _count("outliers", "Customers that are outliers.", "customers"),
-        Column("eps", "float64", "Radius of the density step, in the space of the clustering.", minimum=0),
+        Column("eps", "float64", "Radius of the density step, in standardised and compressed features.", minimum=0),
         Column("min_samples", "int64", "Neighbours that make a core customer.", "customers", minimum=1),
         Column(
             "silhouette", "float64", "Over customers in a segment, in the space of the clustering.", "", False, -1, 1
@@ -685,8 +685,8 @@ SEGMENT_PROFILES = TableContract(
         ),
         _text(
             "distinguishing_features",
-            "Features that set the segment apart, with the difference of means against all others in standard deviations "
-            "of the scaled feature.",
+            "Features that set the segment apart, with the difference of means against all others in standard "
+            "deviations of the scaled feature.",
             required=True,
         ),
         Column("silhouette", "float64", "Mean over its customers, in the full scaled space.", "", False, -1, 1),

@@ -1,5 +1,7 @@
 """The code location: everything that Dagster loads."""
 
+from typing import Any
+
 import dagster as dg
 
 from clustering_assets.assets.bronze import bronze
@@ -12,7 +14,7 @@ from clustering_assets.config import read_environment
 from clustering_assets.resources import Home, SourceFolder
 
 
-def build_defs(**overrides: dg.ConfigurableResource) -> dg.Definitions:  # type: ignore[type-arg]
+def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     """Return the definitions for the environment, with some resources replaced.
 
     Parameters

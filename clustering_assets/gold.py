@@ -66,7 +66,13 @@ def segment(
         if stability_resamples
         else None
     )
-    profiles = segment_profiles(features, segmenter.labels_, scaled, stability=stability, random_state=random_state)
+    profiles = segment_profiles(
+        features,
+        segmenter.labels_,
+        scaled,
+        stability=None if stability is None else stability.tolist(),
+        random_state=random_state,
+    )
     place = customer_map(scaled, random_state=random_state, **map_parameters)
     ids = customers["customer_id"]
     names = profiles.set_index("segment_id")["segment_name"]

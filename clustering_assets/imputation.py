@@ -11,6 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from clustering_assets.contracts import CLUSTERING_FEATURES, CUSTOMER_FEATURES, Column, Imputation
+from clustering_assets.features.arithmetic import count_if
 
 _COLUMNS = CUSTOMER_FEATURES.columns[:-1]
 _RULED = tuple(column for column in _COLUMNS if column.imputation is not None)
@@ -66,8 +67,8 @@ def _summary(features: ir.Table, complete: ir.BooleanColumn) -> ir.Table:
     values: dict[str, ir.Scalar] = {}
     for column in _RULED:
         missing = features[column.name].isnull()
-        values[f"{column.name}_nulls"] = missing.ifelse(1, 0).sum().fill_null(0)
-        values[f"{column.name}_kept_nulls"] = (missing & complete).ifelse(1, 0).sum().fill_null(0)
+        values[f"{column.name}_nulls"] = count_if(missing).fill_null(0)
+        values[f"{column.name}_kept_nulls"] = count_if(missing & complete).fill_null(0)
         if column.imputation is Imputation.MEAN:
             values[f"{column.name}_fill"] = complete.ifelse(features[column.name], None).mean()
     return features.aggregate(**values)

@@ -15,9 +15,9 @@ Leaves = frozenset[tuple[str, str]]
 def column_lineage(expr: ir.Table) -> dict[str, Leaves]:
     """Trace each column of an expression back to the tables that it reads.
 
-    Only what a value is computed from counts: the arguments of functions, the conditions of case expressions, the order
-    and the partition of windows. What merely selects rows does not: filters, join predicates, the keys of a grouping, and a
-    count of rows that names no column.
+    What a value is computed from counts: the arguments of functions, the conditions of case expressions, the order and
+    the partition of windows. What merely selects rows does not: filters, join predicates, the keys of a grouping. A
+    count of rows that names no column is made of none.
 
     Parameters
     ----------

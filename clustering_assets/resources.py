@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,7 +11,7 @@ from clustering_assets.config import parse_day
 from clustering_assets.warehouse import Warehouse
 
 
-class Home(dg.ConfigurableResource):
+class Home(dg.ConfigurableResource[Any]):
     """The folder of everything the project writes."""
 
     path: str = Field(description="Folder of the warehouse, the exports and the models.")
@@ -32,7 +33,7 @@ class Home(dg.ConfigurableResource):
         return folder
 
 
-class SourceFolder(dg.ConfigurableResource):
+class SourceFolder(dg.ConfigurableResource[Any]):
     """The folder that order lines come from."""
 
     path: str = Field(description="Folder of the source files.")

@@ -20,7 +20,6 @@ from clustering_assets.automation import everything
 from clustering_assets.config import BadSetting, read_environment
 from clustering_assets.reports.summary import print_summary
 
-
 _LAYERS = ("bronze", "silver", "gold", "exports")
 
 
@@ -58,7 +57,7 @@ def _instance() -> dg.DagsterInstance:
 
 def _materialized(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, Any]]:
     """Metadata of the run's materializations, by ``layer/table``."""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
         found[materialization.asset_key.to_user_string()] = {

@@ -1,7 +1,5 @@
 """Exports: the layers where business people look."""
 
-from typing import Any
-
 import dagster as dg
 
 from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
@@ -16,33 +14,32 @@ from clustering_assets.warehouse import (
     utc_now,
 )
 
-
-def _workbook_spec(name: str, contract: TableContract, stem: str) -> dict[str, Any]:
-    return {
-        "key": ["exports", name],
-        "deps": [asset_key(contract)],
-        "description": f"`{stem}_<UTC timestamp>.xlsx`: {contract.qualified_name}, and a data dictionary.\n\n"
-        f"{contract.grain}.",
-        "group_name": "exports",
-        "kinds": {"excel"},
-        "owners": OWNERS,
-        "tags": {"layer": "exports"},
-        "code_version": _EXPORT_VERSION,
-        "metadata": {"dagster/column_schema": column_schema(contract), "grain": contract.grain},
-    }
-
-
 _EXPORT_VERSION = "1"
 _SILVER, _GOLD = "silver_customer_features", "gold_cluster_processed"
 
 
-@dg.asset(**_workbook_spec("silver_workbook", CUSTOMER_FEATURES, _SILVER))
+def _workbook_spec(name: str, contract: TableContract, stem: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        ["exports", name],
+        deps=[asset_key(contract)],
+        description=f"`{stem}_<UTC timestamp>.xlsx`: {contract.qualified_name}, and a data dictionary.\n\n"
+        f"{contract.grain}.",
+        group_name="exports",
+        kinds={"excel"},
+        owners=OWNERS,
+        tags={"layer": "exports"},
+        code_version=_EXPORT_VERSION,
+        metadata={"dagster/column_schema": column_schema(contract), "grain": contract.grain},
+    )
+
+
+@dg.multi_asset(specs=[_workbook_spec("silver_workbook", CUSTOMER_FEATURES, _SILVER)])
 def silver_workbook(home: Home) -> dg.MaterializeResult[None]:
     """Write the silver table as a workbook, unless the last one holds the same."""
     return _workbook(home, CUSTOMER_FEATURES, _SILVER)
 
 
-@dg.asset(**_workbook_spec("gold_workbook", SCALED_FEATURES, _GOLD))
+@dg.multi_asset(specs=[_workbook_spec("gold_workbook", SCALED_FEATURES, _GOLD)])
 def gold_workbook(home: Home) -> dg.MaterializeResult[None]:
     """Write the scaled features as a workbook, unless the last one holds the same."""
     return _workbook(home, SCALED_FEATURES, _GOLD)
@@ -55,29 +52,27 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
         with home.warehouse.connect() as backend:
             table_is = table_version(backend, contract.qualified_name)
             if table_is is None:
-                raise dg.Failure(
-                    f"There is no {contract.qualified_name} yet: materialize {asset_key(contract).path} first."
-                )
+                layer = asset_key(contract).to_user_string()
+                raise dg.Failure(f"There is no {contract.qualified_name} yet: materialize {layer} first.")
             version = fingerprint(_EXPORT_VERSION, table_is)
-            newest = max(home.exports.glob(f"{stem}_????????_??????.xlsx"), default=None)
-            changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
+            path = max(home.exports.glob(f"{stem}_????????_??????.xlsx"), default=None)
+            changed = path is None or table_version(backend, f"exports.{path.name}") != version
+            row_count = int(table(backend, contract).count().execute())
             if changed:
                 rows = table(backend, contract).order_by(list(contract.key)).to_pyarrow()
-        if changed:
-            newest = home.exports / export_name(stem, utc_now())
-            write_workbook(newest, contract, rows)
+        if path is None or changed:
+            path = home.exports / export_name(stem, utc_now())
+            write_workbook(path, contract, rows)
             with home.warehouse.connect() as backend:
-                record_versions(backend, {f"exports.{newest.name}": version})
-        with home.warehouse.connect() as backend:
-            row_count = int(table(backend, contract).count().execute())
+                record_versions(backend, {f"exports.{path.name}": version})
     except WarehouseUnavailable as error:
         raise dg.Failure(str(error), allow_retries=True) from error
     return dg.MaterializeResult(
         metadata={
-            "path": dg.MetadataValue.path(newest),
+            "path": dg.MetadataValue.path(path),
             "dagster/row_count": row_count,
             "columns": len(contract.columns),
-            "bytes": newest.stat().st_size,
+            "bytes": path.stat().st_size,
             "dagster/column_lineage": column_lineage(copied_lineage(contract)),
             "changed": changed,
         },

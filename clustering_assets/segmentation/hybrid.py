@@ -31,6 +31,8 @@ SILHOUETTE_ROWS = 10_000
 """Most rows that a final silhouette is computed from; it takes all pairs of them."""
 CURVE_ROWS = 4_000
 """The same for the silhouettes beside each number of segments that was tried."""
+START_BOUND = 3.0
+"""Bound, in standard deviations, of a feature in the space in which K-means starts."""
 
 
 class ChoiceOfK(NamedTuple):
@@ -55,11 +57,10 @@ class ChoiceOfK(NamedTuple):
 class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Segment rows by K-means after setting outliers aside by density.
 
-    1. A row is an outlier if DBSCAN calls it noise. ``eps`` is the knee of the curve of k-distances, moved as little as
+    1. Features are scaled. Constant and all-missing ones scale to 0 and play no part; a missing value scales to 0.
+    2. A row is an outlier if DBSCAN calls it noise. ``eps`` is the knee of the curve of k-distances, moved as little as
        needed to keep the share of outliers within bounds. This step sees the features standardised and compressed by an
        inverse hyperbolic sine, since a power transform pulls in just the extremes it looks for.
-    2. Features are scaled, by a scale learnt from the other rows. Features that are constant or missing among these
-       scale to 0 and play no part; a missing value scales to 0.
     3. The other rows are partitioned by K-means, by turns with a projection on the discriminants of the segments.
     4. The number of segments is the largest whose prediction strength, the mean over splits of the rows in halves, is
        at least ``min_strength``; if there is none, the one with the highest, and `notes_` says so.
@@ -120,7 +121,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     choices_of_k_ : list of ChoiceOfK
         What each number of segments that was tried would have given; empty if ``n_clusters`` was given.
     ignored_features_ : ndarray of str
-        Features (by name, or ``x0``, ``x1``, ...) that are constant or missing everywhere, the outliers aside.
+        Features (by name, or ``x0``, ``x1``, ...) that are constant or missing everywhere.
     notes_ : list of str
         What a reader has to know about this fit, such as why there is one segment only; empty if nothing.
     scaler_ : FeatureScaler
@@ -234,14 +235,15 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     def _fit(self, X: FloatArray) -> Self:
         random = check_random_state(self.random_state)
         self.notes_: list[str] = []
-        self._density_scaler = _Compression().fit(X)
-        outlier = self._fit_density(self._density_scaler.transform(X))
-        # From here on everything is learnt from the others, lest an outlier stretches the scale.
-        inside = X[~outlier]
-        self.scaler_ = FeatureScaler(self.scaling).fit(inside)
+        self.scaler_ = FeatureScaler(self.scaling).fit(X)
         names = getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(X.shape[1])], dtype=object))
         self.ignored_features_ = names[~self.scaler_.varying_]
-        scaled_in, compressed_in = self._scaled(inside), _Compression().fit(inside).transform(inside)
+        self._density_scaler = _Compression().fit(X)
+        outlier = self._fit_density(self._density_scaler.transform(X))
+        inside = X[~outlier]
+        scaled_in = self._scaled(inside)
+        # Learnt without the outliers, lest they stretch it; bounded, lest a feature that few customers have leads.
+        compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)
 
         self.choices_of_k_: list[ChoiceOfK] = []
         k = self._choose_k(scaled_in, compressed_in, random) if self.n_clusters is None else self.n_clusters
@@ -411,7 +413,8 @@ def _confidence(centre_distances: FloatArray) -> FloatArray:
     if centre_distances.shape[1] == 1:
         return np.ones(len(centre_distances))
     own, following = np.partition(centre_distances, 1, axis=1)[:, :2].T
-    return 1 - np.divide(own, following, out=np.ones(len(own)), where=following > 0)
+    confidence: FloatArray = 1 - np.divide(own, following, out=np.ones(len(own)), where=following > 0)
+    return confidence
 
 
 def _quality(

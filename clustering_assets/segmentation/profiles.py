@@ -96,11 +96,12 @@ def segment_profiles(
 
     entries = {segment: _entry(segment, means.loc[segment], own.mean(), vocabulary) for segment in profiles.index}
     names = _unique_names({segment: entry["name"] for segment, entry in entries.items()}, effects)
-    profiles.insert(0, "segment_name", pd.Series(names, dtype=object))
+    profiles.insert(0, "segment_name", pd.Series(names))
+    sizes = {segment: np.count_nonzero(labels == segment) for segment in entries}
     descriptions = [
-        f"{names[segment]}: {profiles.at[segment, 'customers']:,} customers ({profiles.at[segment, 'share']:.1%}) who "
-        f"{entry['summary'].format_map(means.loc[segment])}."
-        for segment, entry in entries.items()
+        f"{names[segment]}: {size:,} customers ({size / len(own):.1%}) who "
+        f"{entries[segment]['summary'].format_map(means.loc[segment])}."
+        for segment, size in sizes.items()
     ]
     profiles.insert(1, "description", descriptions)
     profiles["recommended_action"] = [entry["action"] for entry in entries.values()]
@@ -165,13 +166,13 @@ def _entry(
 
 def _holds(bounds: Mapping[str, float], mean: float, overall: float) -> bool:
     """Return whether a mean keeps the bounds; an unknown mean does not, nor does a multiple of nothing."""
-    tests = {
-        "at_least": lambda bound: mean >= bound,
-        "at_most": lambda bound: mean <= bound,
-        "times_at_least": lambda bound: overall > 0 and mean >= bound * overall,
-        "times_at_most": lambda bound: overall > 0 and mean <= bound * overall,
+    holds = {
+        "at_least": mean >= bounds.get("at_least", mean),
+        "at_most": mean <= bounds.get("at_most", mean),
+        "times_at_least": overall > 0 and mean >= bounds.get("times_at_least", 0) * overall,
+        "times_at_most": overall > 0 and mean <= bounds.get("times_at_most", 0) * overall,
     }
-    return all(tests[test](bound) for test, bound in bounds.items())
+    return all(holds[test] for test in bounds)
 
 
 def _unique_names(names: Mapping[Any, str], effects: pd.DataFrame) -> dict[Any, str]:

@@ -15,13 +15,17 @@ FloatArray = NDArray[np.float64]
 
 SCALERS = {"yeo-johnson": PowerTransformer, "robust": RobustScaler, "standard": StandardScaler}
 
+WIDEST_REACH = 1.5
+"""A transform that is to pull the extremes in may throw them out by this factor at most."""
+
 
 class FeatureScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Scale features by one method, whatever the features are like.
 
     A feature that is constant, or missing everywhere, scales to 0. A missing value scales to 0, the centre of its
-    feature. Where the method cannot cope with a feature (interquartile range of 0, a power transform that overflows
-    or leaves no spread), the feature is standardised instead.
+    feature. Where the method cannot cope with a feature (interquartile range of 0, a power transform that leaves no
+    spread or throws the extremes further out than they were), the feature is standardised instead. The last happens
+    where most customers share one value, as after imputation by the mean.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ class FeatureScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
                 warnings.simplefilter("ignore", RuntimeWarning)
                 self._method = SCALERS[self.method]().fit(columns)
                 scaled = self._method.transform(columns)
-                usable = ~np.isinf(scaled).any(axis=0) & _varying(scaled)
+                usable = _varying(scaled) & ~_reaches_further(scaled, self._standard.transform(columns))
             if self.method == "robust":
                 usable &= np.nanquantile(columns, 0.75, axis=0) > np.nanquantile(columns, 0.25, axis=0)
         else:
@@ -78,6 +82,13 @@ class FeatureScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _reaches_further(scaled: FloatArray, standardised: FloatArray) -> NDArray[np.bool_]:
+    """Return in which columns the extremes lie much further out than after standardisation, infinity included."""
+    reach = WIDEST_REACH * np.nanmax(np.abs(standardised), axis=0)
+    further: NDArray[np.bool_] = ~(np.nanmax(np.abs(scaled), axis=0) <= reach)
+    return further
 
 
 def _varying(X: FloatArray) -> NDArray[np.bool_]:

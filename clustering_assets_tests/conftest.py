@@ -1,0 +1,62 @@
+"""Fixtures that several test modules share: a small shop, and a finished run over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from clustering_assets.definitions import build_defs
+from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.synthetic import generate, write
+from clustering_assets.warehouse import Warehouse
+
+QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A source folder, the home that a run fills, and how to run."""
+
+    source: Path
+    home: Path
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.home)
+
+    def run(self, **config: Any) -> dg.ExecuteInProcessResult:
+        """Run everything in an instance of its own; a failure is the caller's to look at."""
+        defs = build_defs(home=Home(path=str(self.home)), source=SourceFolder(path=str(self.source)))
+        return defs.resolve_job_def("everything").execute_in_process(run_config=config or QUICK, raise_on_error=False)
+
+
+def materializations(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
+    """Metadata of the materializations of a run, by asset key."""
+    events = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    return {event.asset_key.to_user_string(): event.metadata for event in events}
+
+
+def make_shop(folder: Path, customers: int = 200, lines: int = 6_000) -> Shop:
+    orders = generate(customers, lines, seed=11)
+    write(orders, folder / "source", "returns_export", "csv", dirty_share=0.01)
+    return Shop(folder / "source", folder / "home")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A small shop that nobody has run yet."""
+    return make_shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, dg.ExecuteInProcessResult]:
+    """A small shop and the result of its first run."""
+    shop = make_shop(tmp_path_factory.mktemp("shop"))
+    result = shop.run()
+    assert result.success
+    return shop, result

@@ -1,0 +1,334 @@
+"""The code location as Dagster sees it, and a whole run through it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import openpyxl
+import pandas as pd
+import pytest
+
+from clustering_assets.contracts import ALL_TABLES, CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
+from clustering_assets.definitions import defs
+from clustering_assets.metadata import PREVIEW_ROWS
+from clustering_assets_tests.conftest import Shop, materializations
+
+Finished = tuple[Shop, dg.ExecuteInProcessResult]
+
+ASSETS = {
+    "bronze": ["order_lines", "rejected_rows", "source_files"],
+    "silver": ["customer_features", "dropped_customers", "imputation_log", "imputed_features"],
+    "gold": ["customer_segments", "scaled_features", "segment_model", "segment_profiles"],
+    "exports": ["gold_workbook", "silver_workbook"],
+}
+
+MODIFIED = {"computed_at", "processed_at", "assigned_at", "fitted_at", "ingested_at", "loaded_at"}
+
+
+def contents(shop: Shop) -> dict[str, pd.DataFrame]:
+    with shop.warehouse.connect() as backend:
+        return {
+            contract.qualified_name: backend.con.execute(f"select * from {contract.qualified_name} order by all").df()
+            for contract in ALL_TABLES
+        }
+
+
+def test_the_assets_of_each_layer_are_there() -> None:
+    keys = {tuple(spec.key.path) for spec in defs.resolve_all_asset_specs()}
+    assert keys == {(layer, name) for layer, names in ASSETS.items() for name in names}
+
+
+@pytest.mark.parametrize("spec", defs.resolve_all_asset_specs(), ids=lambda spec: spec.key.to_user_string())
+def test_every_asset_tells_a_dagster_user_what_it_is(spec: dg.AssetSpec) -> None:
+    assert spec.group_name == spec.key.path[0]
+    assert "One row per" in (spec.description or "")
+    assert spec.owners
+    assert spec.kinds
+    assert spec.tags["layer"] == spec.group_name
+    assert spec.code_version
+    assert spec.metadata["dagster/column_schema"].columns
+
+
+def test_the_graph_leads_from_files_to_exports() -> None:
+    graph = defs.resolve_asset_graph()
+    upstream = graph.get(dg.AssetKey(["exports", "gold_workbook"])).parent_keys
+    assert upstream == {dg.AssetKey(["gold", "scaled_features"])}
+    ancestors = graph.get_ancestor_asset_keys(dg.AssetKey(["exports", "gold_workbook"]))
+    assert dg.AssetKey(["bronze", "order_lines"]) in ancestors
+
+
+def test_every_table_has_a_blocking_check_of_its_contract() -> None:
+    checked = {
+        key.asset_key.to_user_string()
+        for check in defs.asset_checks or []
+        for key in check.check_keys
+        if key.name == "follows_contract" and check.get_spec_for_check_key(key).blocking
+    }
+    assert checked == {f"{layer}/{name}" for layer in ("bronze", "silver", "gold") for name in ASSETS[layer]}
+
+
+def test_a_run_materializes_everything_and_every_check_passes(finished: Finished) -> None:
+    _, result = finished
+    assert set(materializations(result)) == {f"{layer}/{name}" for layer, names in ASSETS.items() for name in names}
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+
+
+def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
+    found = materializations(finished[1])
+    expected = {
+        "bronze/order_lines": ["rows_read", "rows_kept", "rows_rejected", "rows_superseded", "rows_merged"],
+        "bronze/rejected_rows": ["rejected_no_customer"],
+        "bronze/source_files": ["reconciliation", "files_not_loaded"],
+        "silver/customer_features": [
+            "customers_dropped",
+            "customers_dropped_share",
+            "values_zero_filled",
+            "values_mean_imputed",
+            "imputation",
+        ],
+        "gold/segment_model": [
+            "silhouette",
+            "silhouette_full",
+            "calinski_harabasz",
+            "davies_bouldin",
+            "stability",
+            "eps",
+            "segments",
+            "k_distances",
+            "choice_of_k",
+        ],
+        "gold/customer_segments": ["clustered_customers", "outliers", "outlier_share", "clustered_share", "map"],
+        "gold/segment_profiles": ["sizes", "segments"],
+        "exports/silver_workbook": ["path", "columns", "bytes"],
+        "exports/gold_workbook": ["path", "columns", "bytes"],
+    }
+    for asset, names in expected.items():
+        assert set(names) <= set(found[asset]), asset
+    for metadata in found.values():
+        assert metadata["dagster/row_count"].value >= 0
+    lines = {name: found["bronze/order_lines"][name].value for name in expected["bronze/order_lines"]}
+    assert lines["rows_read"] == sum(count for name, count in lines.items() if name != "rows_read")
+
+
+def test_previews_are_short_and_show_no_customer_id(finished: Finished) -> None:
+    shop, result = finished
+    with shop.warehouse.connect() as backend:
+        ids = {
+            row[0]
+            for row in backend.con.execute("select distinct source_customer_id from bronze.order_lines").fetchall()
+        }
+        ids |= {row[0] for row in backend.con.execute("select customer_id from silver.customer_features").fetchall()}
+    for name, metadata in materializations(result).items():
+        said = str(
+            {key: value.value if not hasattr(value, "records") else value.records for key, value in metadata.items()}
+        )
+        assert not [customer for customer in ids if customer in said], name
+        if "preview" in metadata:
+            assert len(metadata["preview"].records) <= PREVIEW_ROWS  # type: ignore[attr-defined]
+
+
+def lineage(metadata: Any, column: str) -> set[str]:
+    deps = metadata["dagster/column_lineage"].value.deps_by_column.get(column, [])
+    return {f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps}
+
+
+def test_a_column_can_be_followed_from_the_workbook_to_bronze(finished: Finished) -> None:
+    found = materializations(finished[1])
+    assert lineage(found["exports/gold_workbook"], "return_rate_scaled") == {"gold/scaled_features.return_rate_scaled"}
+    assert lineage(found["gold/scaled_features"], "return_rate_scaled") == {"silver/customer_features.return_rate"}
+    assert lineage(found["silver/customer_features"], "return_rate") == {"bronze/order_lines.return_quantity"}
+
+
+def test_every_feature_has_a_lineage_to_bronze(finished: Finished) -> None:
+    metadata = materializations(finished[1])["silver/customer_features"]
+    without = {column.name for column in CUSTOMER_FEATURES.columns if not lineage(metadata, column.name)}
+    assert without == {"computed_at"}
+
+
+def test_a_second_run_on_the_same_files_changes_no_table(finished: Finished) -> None:
+    shop, _ = finished
+    before = contents(shop)
+    exports = sorted((shop.home / "exports").iterdir())
+    result = shop.run()
+    assert result.success
+    assert not any(metadata["changed"].value for metadata in materializations(result).values())
+    for name, rows in contents(shop).items():
+        pd.testing.assert_frame_equal(rows, before[name])
+    assert sorted((shop.home / "exports").iterdir()) == exports
+
+
+@pytest.mark.parametrize(
+    ("stem", "contract"),
+    [("silver_customer_features", CUSTOMER_FEATURES), ("gold_cluster_processed", SCALED_FEATURES)],
+)
+def test_a_workbook_equals_its_table_to_the_last_digit(finished: Finished, stem: str, contract: TableContract) -> None:
+    shop, _ = finished
+    [path] = (shop.home / "exports").glob(f"{stem}_????????_??????.xlsx")
+    data, dictionary = openpyxl.load_workbook(path).worksheets
+    header, *rows = data.iter_rows(values_only=True)
+    with shop.warehouse.connect() as backend:
+        expected = backend.con.execute(f"select * from {contract.qualified_name} order by customer_id").fetchall()
+    assert header == contract.column_names
+    assert len(rows) == len(expected)
+    for row, wanted in zip(rows, expected, strict=True):
+        for column, cell, value in zip(contract.columns, row, wanted, strict=True):
+            if column.type == "timestamp":
+                assert abs(cell - value).total_seconds() <= 0.0005
+            else:
+                assert cell == (value or None if column.type == "string" and not value else value), column.name
+    assert data.freeze_panes == "B2"
+    assert data.auto_filter.ref
+    assert {row[0] for row in dictionary.iter_rows(values_only=True)} >= set(contract.column_names)
+
+
+def test_new_files_change_what_depends_on_them(shop: Shop) -> None:
+    first = shop.run()
+    (shop.source / "more.csv").write_text(
+        "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
+    )
+    second = shop.run()
+    assert first.success
+    assert second.success
+    assert all(metadata["changed"].value for metadata in materializations(second).values())
+    with shop.warehouse.connect() as backend:
+        found = backend.con.execute(
+            "select order_count from silver.customer_features where customer_id = 'new@example.com'"
+        ).fetchall()
+    assert found == [(1,)]
+
+
+def test_an_unusable_file_warns_and_does_not_stop_the_run(shop: Shop) -> None:
+    (shop.source / "colours.csv").write_text("colour,weight\nred,3\n")
+    result = shop.run()
+    assert result.success
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert [check.check_name for check in failed] == ["every_file_usable"]
+    assert failed[0].severity == dg.AssetCheckSeverity.WARN
+    assert "colours.csv has no known layout" in (failed[0].description or "")
+    assert "colours.csv" in materializations(result)["bronze/source_files"]["files_not_loaded"].value
+
+
+def test_a_table_that_breaks_its_contract_stops_what_comes_after(shop: Shop) -> None:
+    assert shop.run().success
+    before = contents(shop)
+    with shop.warehouse.connect() as backend:
+        backend.con.execute(
+            "update silver.customer_features set return_rate = 1.5 "
+            "where customer_id = (select min(customer_id) from silver.customer_features)"
+        )
+        backend.con.execute("delete from main.table_versions where name like 'gold%'")
+    result = shop.run()
+    assert not result.success
+    broken = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert [check.asset_key.to_user_string() for check in broken] == ["silver/customer_features"]
+    assert broken[0].description == "- 1 rows: return_rate is above 1"
+    assert "gold/segment_model" not in materializations(result)
+    pd.testing.assert_frame_equal(contents(shop)["gold.customer_segments"], before["gold.customer_segments"])
+
+
+def test_rows_that_are_not_accounted_for_stop_the_run(shop: Shop) -> None:
+    assert shop.run().success
+    with shop.warehouse.connect() as backend:
+        backend.con.execute("delete from bronze.order_lines where source_row = 2")
+    result = shop.run()
+    assert not result.success
+    broken = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
+    assert broken == {"every_row_accounted_for"}
+
+
+def command(shop: Shop, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"CLUSTERING_HOME": str(shop.home), "CLUSTERING_SOURCE_DIR": str(shop.source), **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "clustering_assets.run"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(shop.home.parent), "COLUMNS": "120", **settings},
+        cwd=Path(__file__).parent.parent,
+        timeout=300,
+    )
+
+
+def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> None:
+    done = command(shop)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"home: {shop.home}"
+    for word in (
+        "Bronze",
+        "rows read",
+        "kept",
+        "rejected",
+        "superseded",
+        "merged",
+        "Silver",
+        "dropped",
+        "filled with 0",
+    ):
+        assert word in done.stdout
+    for word in ("Gold", "silhouette", "outliers", "Exports", ".xlsx", "Time", "silver "):
+        assert word in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "There is no file in the source folder"),
+        ({"empty.csv": ""}, "empty.csv is empty"),
+        ({"lines.csv": "order_id,customer_id,sku\n,,\n"}, "lines.csv has no row that can be kept"),
+        (
+            {"source.yaml": "layout: sideways\n", "a.csv": "x\n"},
+            "source.yaml cannot be used: the file: 'layout' is one of",
+        ),
+    ],
+)
+def test_without_a_usable_row_the_command_says_why_in_one_sentence_and_leaves_the_tables(
+    finished: Finished, tmp_path: Path, files: dict[str, str], sentence: str
+) -> None:
+    shop = finished[0]
+    before = contents(shop)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = command(Shop(tmp_path, shop.home))
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    for name, rows in contents(shop).items():
+        pd.testing.assert_frame_equal(rows, before[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CLUSTERING_AS_OF", "yesterday", "it has to be a day such as 2025-12-31"),
+        ("CLUSTERING_ENGINE", "abacus", "it can be duckdb"),
+        ("CLUSTERING_SOURCE_LAYOUT", "sideways", "the layout 'sideways' is unknown"),
+        ("CLUSTERING_MEMORY_LIMIT", "much", "cannot be opened"),
+    ],
+)
+def test_a_bad_setting_ends_in_one_sentence(shop: Shop, name: str, value: str, sentence: str) -> None:
+    done = command(shop, **{name: value})
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_day_to_look_from_leaves_later_orders_out(shop: Shop) -> None:
+    as_of = "2024-06-30"
+    result = shop.run(ops={**{"silver": {"config": {"as_of": as_of}}}, "gold": {"config": {"stability_resamples": 0}}})
+    assert result.success
+    with shop.warehouse.connect() as backend:
+        [(last,)] = backend.con.execute("select max(last_order_date)::date from silver.customer_features").fetchall()
+    assert str(last) <= as_of
+    assert materializations(result)["silver/customer_features"]["as_of"].value == as_of
+
+
+def test_the_code_location_loads_nothing_heavy() -> None:
+    heavy = ("sklearn", "matplotlib", "openTSNE", "pandas")
+    probe = f"import sys, clustering_assets.definitions; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
