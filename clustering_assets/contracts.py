@@ -126,6 +126,9 @@ _LINE_COLUMNS = (
     _moment("ingested_at", "When the line entered the warehouse.", required=True),
 )
 
+DATE_FLAGS = ("BAD_ORDER_DATE", "BAD_RETURN_DATE", "RETURN_BEFORE_ORDER")
+"""Quality flags of a line one of whose dates could not be used."""
+
 ORDER_LINES = TableContract(
     "bronze",
     "order_lines",

@@ -71,7 +71,8 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
     """Time of each layer, its checks included."""
     seconds: dict[str, float] = {}
     for event in result.filter_events(lambda event: event.is_step_success):
-        layer = (event.step_key or "").split("__")[0]
+        step = (event.step_key or "").split("__")[0]
+        layer = step if step in _LAYERS else "exports"
         seconds[layer] = seconds.get(layer, 0.0) + event.step_success_data.duration_ms / 1000
     return dict(sorted(seconds.items(), key=lambda item: _LAYERS.index(item[0])))
 

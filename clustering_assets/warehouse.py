@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ibis.backends.duckdb import Backend
 
+SQL_TYPES = {"string": "varchar", "int64": "bigint", "float64": "double", "timestamp": "timestamp"}
+"""Type of a contract -> type in DuckDB."""
+
 LAYERS = ("bronze", "silver", "gold")
 _VERSIONS = "main.table_versions"
 
@@ -121,7 +124,9 @@ def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd
 
 
 def _create(backend: Backend, contract: TableContract, rows: ir.Table) -> None:
-    query = backend.compile(in_contract_types(contract, rows))
+    # cast by the engine: what Ibis calls int64 may be wider or narrower in DuckDB, and Ibis leaves such a cast out
+    columns = ", ".join(f'"{column.name}"::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
+    query = f"select {columns} from ({backend.compile(rows)})"
     backend.con.execute(f"create or replace table {contract.qualified_name} as {query}")
     describe_table(backend, contract)
 

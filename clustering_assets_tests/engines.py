@@ -24,20 +24,20 @@ def prepare(
 ) -> Callable[[pd.DataFrame], dict[str, ir.Table]]:
     """Translate expressions over one table once, as views, and return a function that computes them for other rows."""
     source = engine.create_table(name, schema=_schema(columns))
-    views = {f"{name}_{result}": expr for result, expr in build(source).items()}
-    for view, expr in views.items():
-        engine.create_view(view, expr)
+    views = {result: engine.create_view(f"{name}_{result}", expr) for result, expr in build(source).items()}
 
     def compute(frame: pd.DataFrame) -> dict[str, ir.Table]:
         engine.create_table(name, table_of(frame, columns), overwrite=True)
-        return {view.removeprefix(f"{name}_"): engine.table(view) for view in views}
+        return views
 
     return compute
 
 
 def fetch(engine: BaseBackend, table: ir.Table, columns: Sequence[Column], *, by: str | None = None) -> pd.DataFrame:
     """Compute a table that has exactly the columns and types of a contract, sorted where a column is given."""
-    types = {name: "timestamp" if type_.is_timestamp() else str(type_) for name, type_ in table.schema().items()}
+    types = {
+        name: "timestamp" if type_.is_timestamp() else str(type_).lstrip("!") for name, type_ in table.schema().items()
+    }
     assert types == {column.name: column.type for column in columns}
     frame = contract_frame(engine.to_pyarrow(table).to_pylist(), columns)
     return frame if by is None else frame.sort_values(by, ignore_index=True)

@@ -27,8 +27,8 @@ def count_if(condition: ir.BooleanValue) -> ir.FloatingScalar:
 
 
 def calendar_day(moment: ir.TimestampValue) -> ir.IntegerValue:
-    """Number the calendar day of a moment: days since 1970-01-01, as int32."""
-    return (moment.date().epoch_seconds() // _SECONDS_PER_DAY).cast("int32")
+    """Count the calendar days from 1970-01-01 to a moment."""
+    return moment.date().epoch_seconds() // _SECONDS_PER_DAY
 
 
 def deviation(count: ir.IntegerValue, sum_: ir.IntegerValue, sum_of_squares: ir.IntegerValue) -> ir.FloatingValue:

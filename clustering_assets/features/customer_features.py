@@ -13,8 +13,8 @@ from clustering_assets.features import (
     category,
     grains,
     monetary,
-    record,
     recency,
+    record,
     returns,
     season,
     timing,
@@ -26,7 +26,7 @@ from clustering_assets.features.arithmetic import calendar_day
 _GROUPS = (volume, returns, timing, recency, monetary, category, adjacency, season, trend, record)
 
 
-def _as_is(table: ir.Table, name: str) -> ir.Table:
+def _as_is(table: ir.Table, _name: str) -> ir.Table:
     return table
 
 
@@ -42,8 +42,8 @@ def customer_features(
     as_of
         Day up to which orders and returns count; None for the day of the latest order, and then all returns count.
     keep
-        Called with the tables that are worth computing once, and a name for each; returns the table to go on with, such as
-        a temporary table of the same content.
+        Called with each table that is worth computing once, and a name for it; returns the table to go on with, such
+        as a temporary table of the same content.
 
     Returns
     -------
@@ -58,9 +58,8 @@ def customer_features(
     skus = grains.customer_skus(numbered)
     orders = keep(grains.orders(lines, customers), "orders")
 
-    measured = customers.cross_join(shop)
-    measured = measured.join(_measure(lines.cross_join(shop), "customer_id", "measure_lines"), "customer_id")
-    for measures in (
+    measured = customers.join(_measure(lines.cross_join(shop), "customer_id", "measure_lines"), "customer_id")
+    by_number = (
         _measure(orders.cross_join(shop), "customer_number", "measure_orders"),
         _measure(skus, "customer_number", "measure_skus"),
         category.measures(cells),
@@ -68,8 +67,10 @@ def customer_features(
         trend.measures(cells),
         adjacency.measures(orders, "lines"),
         adjacency.measures(orders, "returned_lines"),
-    ):
-        measured = measured.left_join(measures, "customer_number").drop("customer_number_right")
+    )
+    for position, measures in enumerate(by_number):
+        measured = measured.left_join(measures, "customer_number", rname=f"{{name}}_{position}")
+    measured = measured.cross_join(shop)
     first_day = calendar_day(measured.first_order_date)
     customer = measured.mutate(
         lifetime_days=calendar_day(measured.last_order_date) - first_day, tenure_days=measured.as_of_day - first_day

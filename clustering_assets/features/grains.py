@@ -1,7 +1,7 @@
-"""The tables that features are computed from, one function per grain: lines, customers, orders, days, cells, the shop.
+"""The tables that features are computed from, one function per grain: lines, the shop, customers, SKUs, cells, orders.
 
-Ids are replaced by dense numbers where a grain has millions of rows: grouping by integers takes half the time and memory
-of grouping by strings. What a feature makes of a grain belongs in the module of its group.
+Where a grain has millions of rows, ids are replaced by dense numbers: grouping by integers takes about half the time
+and memory of grouping by strings. What a feature makes of a grain belongs in the module of its group.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def shop(lines: ir.Table, as_of: dt.date | None) -> ir.Table:
 
 
 def customers(lines: ir.Table) -> ir.Table:
-    """Number the customers: one row per customer, with the id as the first line of the source wrote it."""
+    """Give customers a number and the id as first seen in the source: one row per customer."""
     spellings = lines.group_by("customer_id", "source_customer_id", "source_file").aggregate(
         source_row=lines.source_row.min()
     )
@@ -61,13 +61,11 @@ def customers(lines: ir.Table) -> ir.Table:
         order_by=[spellings.source_file, spellings.source_row, spellings.source_customer_id],
     )
     first = spellings.mutate(place=place).filter(lambda seen: seen.place == 0)
-    return first.select(
-        "customer_id", "source_customer_id", customer_number=_row_number(first.customer_id)
-    )
+    return first.select("customer_id", "source_customer_id", customer_number=_row_number(first.customer_id))
 
 
 def numbered_lines(lines: ir.Table, customers: ir.Table) -> ir.Table:
-    """Number what lines are grouped by: one row per line; month counts from the year 0."""
+    """Replace what lines are grouped by with numbers: one row per line; months count from the year 0."""
     skus = _numbered(lines, "sku")
     categories = _numbered(lines, "category")
     joined = (

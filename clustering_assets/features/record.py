@@ -7,15 +7,14 @@ import operator
 
 import ibis.expr.types as ir
 
+from clustering_assets.contracts import DATE_FLAGS
 from clustering_assets.features.arithmetic import count_if, divide
-
-_DATE_REPAIRS = ("BAD_ORDER_DATE", "BAD_RETURN_DATE", "RETURN_BEFORE_ORDER")
 
 
 def measure_lines(lines: ir.Table) -> dict[str, ir.Scalar]:
     """Aggregate the lines of a customer."""
     codes = ";" + lines.quality_flags + ";"
-    repaired = functools.reduce(operator.or_, [codes.contains(f";{code};") for code in _DATE_REPAIRS])
+    repaired = functools.reduce(operator.or_, [codes.contains(f";{code};") for code in DATE_FLAGS])
     # Nearly all lines are clean: most of the time goes into not searching them.
     return {"date_repairs": count_if((lines.quality_flags != "").ifelse(repaired, False))}
 

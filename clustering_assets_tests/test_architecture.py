@@ -1,0 +1,91 @@
+"""The walls of the house: which module may import which, and documents that keep step with the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from clustering_assets.definitions import defs
+
+CHECKOUT = Path(__file__).parent.parent
+PACKAGE = CHECKOUT / "clustering_assets"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ORCHESTRATION = {"assets", "automation", "checks", "config", "definitions", "metadata", "resources", "run"}
+"""The parts that may know Dagster."""
+
+BELOW = {
+    "contracts": set(),
+    "versions": set(),
+    "lineage": set(),
+    "warehouse": {"contracts"},
+    "features": {"contracts"},
+    "imputation": {"contracts", "features"},
+    "segmentation": {"contracts"},
+    "reports": {"contracts"},
+    "synthetic": {"contracts"},
+    "conformance": {"contracts", "warehouse"},
+    "sources": {"contracts", "versions", "warehouse"},
+    "silver": {"contracts", "features", "imputation", "lineage", "sources", "versions", "warehouse"},
+    "gold": {"contracts", "segmentation", "versions"},
+}
+"""Part of the package -> parts that it may import, itself aside."""
+
+
+def part(module: str) -> str:
+    names = module.split(".")
+    return names[1] if len(names) > 1 else ""
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from clustering_assets.x import y` may name the module y
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    own = of(path)
+    if own in ORCHESTRATION or own == "__init__":
+        return
+    modules = imported(path)
+    assert not [name for name in modules if name.split(".")[0] == "dagster"], "only the orchestration knows Dagster"
+    parts = {part(name) for name in modules if name.startswith("clustering_assets.")} - {own}
+    assert parts <= BELOW[own], f"{own} must not import {parts - BELOW[own]}"
+
+
+def test_nothing_but_the_definitions_imports_the_assets() -> None:
+    importers = {of(path) for path in MODULES for name in imported(path) if name.startswith("clustering_assets.assets")}
+    assert importers <= {"assets", "definitions"}
+
+
+def test_a_reader_finds_every_asset_and_every_setting_in_the_readme() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.key.to_user_string() in readme
+    settings = set(re.findall(r'environ\.get\("(\w+)"\)', (PACKAGE / "config.py").read_text()))
+    table = set(re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE))
+    assert settings
+    assert settings == table - {"DAGSTER_HOME"}
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} -> {target}"
+
+
+def test_definitions_fit_on_a_page() -> None:
+    assert len((PACKAGE / "definitions.py").read_text().splitlines()) <= 60
