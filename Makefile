@@ -18,10 +18,8 @@ test: $(VENV)/test-ready  ## lint, types and tests, with coverage
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
-lint: $(VENV)/test-ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(VENV)/test-ready  ## the checks of every commit: lint, format, types
+	$(BIN)/pre-commit run --all-files
 
 bench: $(VENV)/test-ready  ## benchmarks, as ratios against a baseline of the same run
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)

@@ -54,7 +54,11 @@ def _grid(*columns: str) -> Table:
 
 def _rows(console: Console, materialized: Mapping[str, Facts]) -> None:
     lines, rejected = materialized["bronze/order_lines"], materialized["bronze/rejected_rows"]
-    _heading(console, "Bronze", f"{lines['rows_read']:,} rows read from {_counted(lines['files_loaded'], 'file')}")
+    left_out = lines["files_unusable"] + lines["files_duplicate"]
+    missed = f", {_counted(left_out, 'file')} not loaded" if left_out else ""
+    _heading(
+        console, "Bronze", f"{lines['rows_read']:,} rows read from {_counted(lines['files_loaded'], 'file')}{missed}"
+    )
     grid = _grid("figure", "what")
     grid.add_row(
         "", f"{lines['rows_kept']:,}", f"kept as order lines ({_share(lines['rows_kept'], lines['rows_read'])})"
