@@ -29,7 +29,8 @@ def file_accounts(backend: Backend) -> list[dict[str, Any]]:
         backend,
         f"""select source_file, coalesce(layout, '') as layout, status, reason,
                    rows_read, rows_kept, rows_rejected, rows_superseded, rows_merged
-            from {SOURCE_FILES.qualified_name} order by status = 'loaded', reason = '', source_file limit {SHOWN_FILES}""",
+            from {SOURCE_FILES.qualified_name}
+            order by status = 'loaded', reason = '', source_file limit {SHOWN_FILES}""",
     )
 
 
@@ -57,10 +58,12 @@ def cancellation_outcomes(backend: Backend) -> dict[str, int]:
     """How many cancellations found their purchase, as ``cancellations_<outcome>``; empty where there are none."""
     if not has_table(backend, CANCELLATIONS):
         return {}
-    found = _records(backend, f"select outcome, count(*) as rows from {CANCELLATIONS.qualified_name} group by 1 order by 1")
+    found = _records(
+        backend, f"select outcome, count(*) as rows from {CANCELLATIONS.qualified_name} group by 1 order by 1"
+    )
     return {f"cancellations_{str(row['outcome']).replace(' ', '_')}": int(row["rows"]) for row in found}
 
 
 def _records(backend: Backend, query: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = backend.con.execute(query).fetch_arrow_table().to_pylist()
+    rows: list[dict[str, Any]] = backend.con.execute(query).to_arrow_table().to_pylist()
     return rows

@@ -1,8 +1,9 @@
 """Cancellations that do not name their sale: each is matched to the customer's earlier purchases of the same SKU.
 
-The latest purchase that still has units is used first, until the cancelled units are used up. That is a stack: a purchase
-puts units on top, a cancellation takes from the top. The height of the stack before and after an event says which levels
-it fills or empties, so that who takes whose units comes out of window functions, without a step from row to row.
+The latest purchase that still has units is used first, until the cancelled units are used up. That is a stack: a
+purchase puts units on top, a cancellation takes from the top. The height of the stack before and after an event says
+which levels it fills or empties, so that who takes whose units comes out of window functions, without a step from row
+to row.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ def _levels(heights: ir.Table) -> ir.Table:
     slices = marks.mutate(top=marks.bottom.lead().over(ibis.window(group_by=_STACK, order_by="bottom")))
     low, high = ibis.least(heights.before, heights.after), ibis.greatest(heights.before, heights.after)
     bounded = heights.mutate(low=low, high=high)
-    return bounded.inner_join(
-        slices, [*_STACK, slices.bottom >= bounded.low, slices.top <= bounded.high]
-    ).select(*_STACK, *_TURN, "bottom", "top")
+    return bounded.inner_join(slices, [*_STACK, slices.bottom >= bounded.low, slices.top <= bounded.high]).select(
+        *_STACK, *_TURN, "bottom", "top"
+    )
 
 
 def _taken(levels: ir.Table) -> ir.Table:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MAPPING_FILE = "source.yaml"
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
@@ -20,17 +21,21 @@ class UnusableFile(Exception):
     """A source file, or a sheet of one, that cannot be loaded; the message tells a person what to do."""
 
 
+class UnreadableNow(UnusableFile):
+    """A file that could not be read this time, whatever its content is: the next load tries again."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file of the source folder, before its content is looked at.
 
-    ``stamp`` is (size, modification time, change time), the times in nanoseconds: while it stays the same, so does the
-    content. ``size`` is in bytes.
+    While ``stamp`` stays the same, so does the content. ``problem`` says why there is no use in opening the file.
     """
 
     name: str
     path: Path
-    stamp: tuple[int, int, int]
+    stamp: tuple[int, int, int] = (0, 0, 0)
+    problem: str = ""
 
     @property
     def size(self) -> int:
@@ -38,33 +43,51 @@ class FoundFile:
         return self.stamp[0]
 
     @property
-    def format(self) -> str | None:
-        """``csv``, ``parquet`` or ``xlsx`` by the file's ending; None for anything else."""
-        lowered = self.name.lower()
-        return next((kind for ending, kind in FORMATS.items() if lowered.endswith(ending)), None)
+    def ending(self) -> str | None:
+        """The key of ``FORMATS`` that the name ends in; None for anything else."""
+        return next((ending for ending in FORMATS if self.name.lower().endswith(ending)), None)
 
 
 def find_files(folder: Path) -> list[FoundFile]:
     """List the files below a folder by name, hidden ones and the mapping file aside.
 
     The order is that in which files supersede each other: of two files that have the same order line, the one
-    whose name sorts later wins.
+    whose name sorts later wins. A folder that cannot be opened stands in the list for what is in it.
     """
     return sorted(_found(folder), key=lambda file: file.name)
 
 
 def _found(folder: Path) -> Iterator[FoundFile]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        hidden = any(part.startswith((".", "~$")) for part in name.split("/"))
-        if hidden or name == MAPPING_FILE or (path.is_dir() and not path.is_symlink()):
-            continue
-        try:
-            status = path.stat()
-            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        except OSError:
-            stamp = (0, 0, 0)
-        yield FoundFile(name, path, stamp)
+    closed: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for path in (Path(place, name) for name in [*names, *links] if not _is_hidden(name)):
+            if path != folder / MAPPING_FILE:
+                yield _described(path, folder)
+    for error in closed:
+        problem = f"is a folder that cannot be opened ({error.strerror}): check its permissions"
+        yield FoundFile(Path(error.filename).relative_to(folder).as_posix(), Path(error.filename), problem=problem)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~$"))
+
+
+def _described(path: Path, folder: Path) -> FoundFile:
+    name = path.relative_to(folder).as_posix()
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    problem = "" if shown == name else "has a name that is not UTF-8: rename it"
+    return FoundFile(shown, path, stamp(path), problem)
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Size in bytes, modification and change time in nanoseconds; zeros where the file cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def content_hash(file: FoundFile, folder: Path) -> str:
@@ -76,28 +99,30 @@ def content_hash(file: FoundFile, folder: Path) -> str:
         If the file cannot be read, is no regular file, lies outside the folder or is damaged.
     """
     path = file.path
+    if file.problem:
+        raise UnusableFile(file.problem)
     try:
         if not path.resolve(strict=True).is_relative_to(folder.resolve()):
             raise UnusableFile("is a link to a place outside the source folder: copy the file into the folder")
         if not path.is_file():
             raise UnusableFile("is no regular file: replace it by a file")
         with path.open("rb") as stream:
-            digest = _digest_of_gzip(stream) if file.name.lower().endswith(".gz") else _digest(stream)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise UnusableFile(f"is no intact gzip file ({error}): export or copy it again") from error
-        what = getattr(error, "strerror", None) or "it is a link that leads nowhere"
-        raise UnusableFile(f"cannot be read ({what}): check that it exists and its permissions") from error
+            return _digest_of_gzip(stream) if file.ending == ".csv.gz" else _digest(stream)
+    except gzip.BadGzipFile as error:
+        raise UnusableFile(f"is no intact gzip file ({error}): export or copy it again") from error
     except (EOFError, zlib.error) as error:
         raise UnusableFile(f"is a damaged or truncated gzip file ({error}): export or copy it again") from error
-    return digest
+    except OSError as error:
+        raise UnusableFile(f"cannot be read ({error.strerror}): check that it exists and its permissions") from error
+    except RuntimeError as error:
+        raise UnusableFile("is a link that leads nowhere: replace it by a file") from error
 
 
-def _digest(stream: BinaryIO) -> str:
+def _digest(stream: BufferedReader) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest_of_gzip(stream: BinaryIO) -> str:
+def _digest_of_gzip(stream: BufferedReader) -> str:
     """DuckDB does not check the checksum of a gzip file and reads a truncated one as if it were whole."""
     digest = _digest(stream)
     if stream.tell():

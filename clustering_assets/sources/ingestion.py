@@ -7,14 +7,16 @@ depends on the files in the folder alone, not on the order in which they came.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 
 from clustering_assets.contracts import (
@@ -28,13 +30,13 @@ from clustering_assets.contracts import (
 )
 from clustering_assets.sources import online_retail, repeats
 from clustering_assets.sources.cancellations import match
-from clustering_assets.sources.files import FoundFile, UnusableFile, content_hash, find_files
-from clustering_assets.sources.layout import Layout
+from clustering_assets.sources.files import FoundFile, UnreadableNow, UnusableFile, content_hash, find_files, stamp
+from clustering_assets.sources.layout import Layout, Repeats
 from clustering_assets.sources.mapping import layouts_for
-from clustering_assets.sources.reading import NUMBERED_ROWS, RAW_REJECTS, RawRows, read_rows
-from clustering_assets.sources.values import candidate_lines, conventions
+from clustering_assets.sources.reading import NUMBERED_ROWS, RAW_REJECTS, RawRows, UnusableSheet, read_rows
+from clustering_assets.sources.values import CANDIDATES, candidate_query, conventions
 from clustering_assets.versions import fingerprint
-from clustering_assets.warehouse import describe_table, has_table, in_contract_types, replace_table, table, transaction
+from clustering_assets.warehouse import describe_table, has_table, replace_table, table, transaction
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -75,14 +77,23 @@ class SourceFile:
     merged_within: int = 0
 
 
+_Content = tuple[str, str | None]
+"""Hash and ending of a file: what it gives depends on nothing else."""
+
+
 @dataclass(slots=True)
 class _Plan:
-    """Files to read, rows of ``source_files`` that stay, paths whose rows go, and those that cannot be read."""
+    """What becomes of the files.
 
-    to_read: list[tuple[FoundFile, str]] = field(default_factory=list)
+    ``to_read``: files to read. ``kept`` and ``noted``: rows of ``source_files`` that stay, and new ones. ``gone``:
+    sources whose rows go. ``loaded``: name of the file that is loaded with a content.
+    """
+
+    to_read: list[tuple[FoundFile, SourceFile]] = field(default_factory=list)
     kept: list[SourceFile] = field(default_factory=list)
-    gone: set[str] = field(default_factory=set)
     noted: list[SourceFile] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    loaded: dict[_Content, str] = field(default_factory=dict)
 
 
 def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = None) -> bool:
@@ -103,11 +114,11 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     plan = _plan(folder, before, settings, now)
     if not plan.to_read and not plan.gone and {*plan.kept, *plan.noted} == set(before):
         if not any(file.status == "loaded" for file in before):
-            raise NoUsableRows(_why_nothing(folder, plan.noted))
+            raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
         return False
     _create_incoming(backend)
     try:
-        _read_all(backend, plan, before, layouts, settings, now)
+        _read_all(backend, plan, before, layouts)
         with transaction(backend):
             _apply(backend, plan)
             if not backend.con.execute(f"select 1 from {ORDER_LINES.qualified_name} limit 1").fetchone():
@@ -149,36 +160,68 @@ def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: dateti
     known: dict[str, list[SourceFile]] = {}
     for row in before:
         known.setdefault(row.path, []).append(row)
-    first_with: dict[str, str] = {}
+    awaited: set[_Content] = set()
+    closed: list[str] = []
     for file in find_files(folder):
         rows = known.pop(file.name, [])
-        note = SourceFile(
-            file.name, "", file.size, "ignored", "", path=file.name, stamp=str(file.stamp), settings=settings, loaded_at=now
-        )
-        if file.format is None:
+        last_good = [row for row in rows if row.status == "loaded"]
+        note = _note(file, settings, now)
+        if file.problem:
+            closed.append(f"{file.name}/")
+        elif file.ending is None:
             plan.noted.append(_same_or_new(rows, replace(note, reason="is no .csv, .csv.gz, .parquet or .xlsx file")))
             continue
         try:
             digest = _known_hash(rows, note) or content_hash(file, folder)
         except UnusableFile as problem:
-            plan.noted.append(_same_or_new(rows, replace(note, status="unusable", reason=str(problem))))
-            plan.kept += [row for row in rows if row.status == "loaded"]
+            plan.noted.append(_same_or_new(rows, _unusable(note, problem, last_good)))
+            plan.kept += last_good
             continue
         note = replace(note, content_hash=digest)
-        if digest in first_with:
-            reason = f"has the same content as {first_with[digest]}, which is loaded: delete one of the two"
-            plan.noted.append(_same_or_new(rows, replace(note, status="duplicate", reason=reason)))
-            plan.gone |= {row.source_file for row in rows if row.status == "loaded"}
-            continue
-        first_with[digest] = file.name
-        current = [row for row in rows if row.content_hash == digest and row.settings == settings]
-        if current and current[0].status in ("loaded", "unusable"):
-            older = [row for row in rows if row not in current]
-            plan.kept += [replace(row, stamp=note.stamp) for row in current] + older
+        content = (digest, file.ending)
+        current = [row for row in rows if (row.content_hash, row.settings) == (digest, settings)]
+        statuses = {row.status for row in current} if content not in awaited else set()
+        if content in plan.loaded:
+            plan.noted.append(_same_or_new(rows, _duplicate(note, plan.loaded[content])))
+            plan.gone |= {row.source_file for row in last_good}
+        elif "loaded" in statuses:
+            plan.kept += [replace(row, stamp=note.stamp) for row in current]
+            plan.loaded[content] = file.name
+        elif "unusable" in statuses:
+            plan.kept += [*(replace(row, stamp=note.stamp) for row in current), *last_good]
         else:
-            plan.to_read.append((file, digest))
-    plan.gone |= {row.source_file for rows in known.values() for row in rows}
+            plan.to_read.append((file, note))
+            awaited.add(content)
+    for path, rows in known.items():
+        if path.startswith(tuple(closed)):
+            plan.kept += rows
+        else:
+            plan.gone |= {row.source_file for row in rows}
     return plan
+
+
+def _note(file: FoundFile, settings: str, now: datetime) -> SourceFile:
+    return SourceFile(
+        file.name,
+        content_hash="",
+        size_bytes=file.size,
+        status="ignored",
+        reason="",
+        path=file.name,
+        stamp=str(file.stamp),
+        settings=settings,
+        loaded_at=now,
+    )
+
+
+def _duplicate(note: SourceFile, first: str) -> SourceFile:
+    reason = f"has the same content as {first}, which is loaded: delete one of the two"
+    return replace(note, status="duplicate", reason=reason)
+
+
+def _unusable(note: SourceFile, problem: Exception, last_good: Sequence[SourceFile]) -> SourceFile:
+    stays = "; the rows of its last good version stay" if last_good else ""
+    return replace(note, status="unusable", reason=f"{problem}{stays}")
 
 
 def _known_hash(rows: Sequence[SourceFile], note: SourceFile) -> str:
@@ -203,60 +246,89 @@ def _create_incoming(backend: Backend) -> None:
 _SQL_TYPES = {"string": "varchar", "int64": "bigint", "float64": "double", "timestamp": "timestamp"}
 
 
-def _insert(backend: Backend, name: str, contract: TableContract, rows: ir.Table) -> None:
-    backend.con.execute(f"insert into {name} by name {backend.compile(in_contract_types(contract, rows))}")
-
-
-def _read_all(
-    backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout], settings: str, now: datetime
-) -> None:
-    for file, digest in plan.to_read:
-        note = SourceFile(
-            file.name, digest, file.size, "loaded", "", path=file.name, stamp=str(file.stamp), settings=settings, loaded_at=now
-        )
+def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout]) -> None:
+    for file, note in plan.to_read:
         older = [row for row in before if row.path == file.name]
-        loaded: list[SourceFile] = []
-        try:
-            for found in read_rows(backend.con, file, layouts):
-                if isinstance(found, RawRows):
-                    loaded.append(_load(backend, found, note))
-                else:
-                    sheet, problem = found
-                    plan.noted.append(
-                        replace(note, source_file=sheet, status="ignored", reason=f"the sheet {problem}")
-                    )
-        except UnusableFile as problem:
-            last_good = [row for row in older if row.status == "loaded"]
-            stays = "; the rows of its last good version stay" if last_good else ""
-            plan.noted.append(replace(note, status="unusable", reason=f"{problem}{stays}"))
-            plan.kept += last_good
+        last_good: list[SourceFile] = []
+        content = (note.content_hash, file.ending)
+        if content in plan.loaded:
+            plan.noted.append(_duplicate(note, plan.loaded[content]))
         else:
-            plan.noted += loaded
-            plan.gone |= {row.source_file for row in older}
+            try:
+                plan.noted += _read(backend, file, layouts, note)
+                plan.loaded[content] = file.name
+            except UnusableFile as problem:
+                if isinstance(problem, UnreadableNow):
+                    note = replace(note, content_hash="")
+                last_good = [row for row in older if row.status == "loaded" and row.content_hash != note.content_hash]
+                plan.noted.append(_unusable(note, problem, last_good))
+                plan.kept += last_good
+        plan.gone |= {row.source_file for row in older} - {row.source_file for row in last_good}
 
 
-def _load(backend: Backend, rows: RawRows, note: SourceFile) -> SourceFile:
+def _read(backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: SourceFile) -> list[SourceFile]:
+    """Read a file whole or not at all.
+
+    Raises
+    ------
+    UnusableFile
+        If it cannot be read, or changed meanwhile.
+    """
+    problem: UnusableFile | None = None
+    notes: list[SourceFile] = []
+    try:
+        with closing(read_rows(backend.con, file, layouts)) as sheets:
+            notes = [_load(backend, sheet, note) for sheet in sheets]
+    except UnusableFile as error:
+        problem = error
+    except (duckdb.Error, OSError, MemoryError) as error:
+        problem = UnreadableNow(f"could not be read ({str(error).splitlines()[0]}): run again")
+    if stamp(file.path) != file.stamp:
+        problem = UnreadableNow("changed while it was read: run again when it is complete")
+    if problem:
+        for contract in _TABLES:
+            backend.con.execute(
+                f"delete from {_INCOMING}{contract.name} where source_file = $1 or starts_with(source_file, $1 || '#')",
+                [file.name],
+            )
+        raise problem
+    return notes
+
+
+def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile) -> SourceFile:
     """Sort the staged rows of one sheet into lines, cancellations and rejected rows."""
-    raw = backend.table(NUMBERED_ROWS)
-    written = conventions(raw, rows)
-
-    def candidates(raw: ir.Table) -> ir.Table:
-        return candidate_lines(raw, rows, written).mutate(
-            source_file=ibis.literal(rows.source), ingested_at=ibis.literal(note.loaded_at)
-        )
-
-    found = Counter(_fates(backend, candidates(raw)))
+    if isinstance(rows, UnusableSheet):
+        return replace(note, source_file=rows.source, reason=f"the sheet {rows.problem}")
+    run = backend.con.execute
+    written = conventions(backend.con, rows)
+    _take_in_hand(backend)
+    run(f"create or replace temp view candidates as {candidate_query(written, rows.layout.refine)}")
+    found = Counter(dict(run("select fate, count(*) from candidates group by 1").fetchall()))
+    fill = _Incoming(backend, rows.source, note.loaded_at)
     superseded = merged = 0
-    if found["rejected"] or rows.unparsable:
-        _reject(backend, candidates(raw), rows.source)
-    if found["line"]:
-        superseded, merged = _keep_lines(backend, raw, lambda raw: _of_fate(candidates(raw), "line"), rows)
+    if found["rejected"]:
+        fill.insert(REJECTED_ROWS, "select * rename (rejection as reason) from candidates where fate = 'rejected'")
+    if rows.unparsable:
+        fill.insert(
+            REJECTED_ROWS,
+            f"""select source_row, 'UNPARSABLE: ' || problem as reason, coalesce(raw_text, '') as raw_text
+                from {RAW_REJECTS}""",
+        )
     if found["cancellation"]:
-        distinct = _keep_cancellations(backend, _of_fate(candidates(raw), "cancellation"), rows.source)
-        superseded += found["cancellation"] - distinct
+        superseded = found["cancellation"] - fill.insert(CANCELLATIONS, _cancellation_query())
+    if found["line"]:
+        repeated = _find_repeats(backend)
+        _take_in_hand(backend, "anti join repeated_rows using (source_row)" if repeated else "")
+        fill.insert(ORDER_LINES, "select * from candidates where fate = 'line'")
+        if repeated:
+            _take_in_hand(backend, "semi join repeated_rows using (source_row)")
+            run(f"create or replace temp table combined_lines as {_combined_query(rows.layout.repeats)}")
+            merged = int(run("select sum(merged) from combined_lines").fetchall()[0][0])
+            superseded += repeated - merged - fill.insert(ORDER_LINES, "select * from combined_lines")
     return replace(
         note,
         source_file=rows.source,
+        status="loaded",
         layout=rows.layout.name,
         reason=", ".join(filter(None, [rows.how, written.in_words])),
         rows_read=rows.rows + rows.unparsable,
@@ -265,83 +337,60 @@ def _load(backend: Backend, rows: RawRows, note: SourceFile) -> SourceFile:
     )
 
 
-def _fate(candidates: ir.Table) -> ir.StringValue:
-    return ibis.cases(
-        (candidates.rejection.notnull(), "rejected"), (candidates.is_cancellation, "cancellation"), else_="line"
-    )
+def _take_in_hand(backend: Backend, condition: str = "") -> None:
+    """Choose the staged rows that the view ``candidates`` is made of."""
+    backend.con.execute(f"create or replace temp view raw_in_hand as select * from {NUMBERED_ROWS} {condition}")
 
 
-def _fates(backend: Backend, candidates: ir.Table) -> dict[str, int]:
-    counted = candidates.group_by(fate=_fate(candidates)).aggregate(rows=candidates.count())
-    return dict(backend.con.execute(backend.compile(counted)).fetchall())
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """The tables that the rows of one sheet go to."""
+
+    backend: Backend
+    source: str
+    now: datetime
+
+    def insert(self, contract: TableContract, query: str) -> int:
+        """Insert the result of a query, without what stands beside the columns of the contract; return its rows."""
+        source, now = self.source.replace("'", "''"), self.now.isoformat()
+        known = {"source_file": f"'{source}'", "ingested_at": f"timestamp '{now}'"}
+        columns = ", ".join(f"{known[name]} as {name}" if name in known else name for name in contract.column_names)
+        inserted = self.backend.con.execute(f"insert into {_INCOMING}{contract.name} select {columns} from ({query})")
+        return int(inserted.fetchall()[0][0])
 
 
-def _of_fate(candidates: ir.Table, fate: str) -> ir.Table:
-    return candidates.filter(_fate(candidates) == fate)
+def _find_repeats(backend: Backend) -> int:
+    """List the lines whose key occurs more than once in ``repeated_rows``; return how many there are.
 
-
-def _reject(backend: Backend, candidates: ir.Table, source: str) -> None:
-    target = f"{_INCOMING}{REJECTED_ROWS.name}"
-    _insert(backend, target, REJECTED_ROWS, _of_fate(candidates, "rejected").rename(reason="rejection"))
-    unparsable = backend.table(RAW_REJECTS)
-    _insert(
-        backend,
-        target,
-        REJECTED_ROWS,
-        unparsable.mutate(
-            source_file=ibis.literal(source),
-            reason=ibis.literal("UNPARSABLE: ") + unparsable.problem,
-            raw_text=unparsable.raw_text.fill_null(""),
-        ),
-    )
-
-
-def _keep_lines(
-    backend: Backend, raw: ir.Table, lines: Callable[[ir.Table], ir.Table], rows: RawRows
-) -> tuple[int, int]:
-    """Insert the lines of a sheet, one per key; return how many rows were superseded and merged.
-
-    Only rows whose key occurs twice go through the rules. They are found by a hash of the key, which takes a sixth of
-    the time of comparing the keys; rows whose hashes merely collide come out of the rules unchanged.
+    Only they go through the rules. They are found by a hash of the key, which takes a sixth of the time of comparing
+    the keys; rows whose hashes merely collide come out of the rules unchanged.
     """
-    target = f"{_INCOMING}{ORDER_LINES.name}"
-    keys = backend.compile(lines(raw).select(*repeats.KEY, "source_row"))
-    backend.con.execute(
+    created = backend.con.execute(
         f"""create or replace temp table repeated_rows as
-            with keys as materialized (select hash({_KEY}) as key_hash, source_row from ({keys}))
+            with keys as materialized (select hash({_KEY}) as key_hash, source_row from candidates where fate = 'line')
             select source_row from keys
             where key_hash in (select key_hash from keys group by 1 having count(*) > 1)"""
     )
-    repeated = backend.table("repeated_rows")
-    repeated_count = int(repeated.count().execute())
-    if repeated_count == 0:
-        _insert(backend, target, ORDER_LINES, lines(raw))
-        return 0, 0
-    _insert(backend, target, ORDER_LINES, lines(raw.anti_join(repeated, "source_row")))
-    result = repeats.combined(
-        repeats.without_exact_repeats(lines(raw.semi_join(repeated, "source_row"))), rows.layout.repeats
-    )
-    backend.con.execute(f"create or replace temp table combined_lines as {backend.compile(result)}")
-    combined = backend.table("combined_lines")
-    _insert(backend, target, ORDER_LINES, combined)
-    left, merged = backend.con.execute("select count(*), sum(merged) from combined_lines").fetchall()[0]
-    for name in ("repeated_rows", "combined_lines"):
-        backend.con.execute(f"drop table {name}")
-    return repeated_count - left - int(merged), int(merged)
+    return int(created.fetchall()[0][0])
 
 
-def _keep_cancellations(backend: Backend, cancellations: ir.Table, source: str) -> int:
-    """Insert the cancellations of a sheet without exact repeats; return how many there are."""
-    booked = cancellations.mutate(
-        quantity=-cancellations.signed_quantity,
-        cancelled_at=cancellations.order_date,
+@cache
+def _combined_query(rule: Repeats) -> str:
+    lines = CANDIDATES.filter(CANDIDATES.fate == "line")
+    return str(ibis.to_sql(repeats.combined(repeats.without_exact_repeats(lines), rule), dialect="duckdb"))
+
+
+@cache
+def _cancellation_query() -> str:
+    """Cancellations of a sheet without exact repeats; what becomes of them is settled when all files are there."""
+    distinct = repeats.without_exact_repeats(CANDIDATES.filter(CANDIDATES.fate == "cancellation"))
+    booked = distinct.mutate(
+        quantity=-distinct.signed_quantity,
+        cancelled_at=distinct.order_date,
         matched_quantity=ibis.literal(0),
         outcome=ibis.literal(""),
     )
-    target = f"{_INCOMING}{CANCELLATIONS.name}"
-    _insert(backend, target, CANCELLATIONS, repeats.without_exact_repeats(booked))
-    counted = backend.con.execute(f"select count(*) from {target} where source_file = $1", [source]).fetchall()
-    return int(counted[0][0])
+    return str(ibis.to_sql(booked, dialect="duckdb"))
 
 
 # ----------------------------------------------------------------------------------------------------------- applying
@@ -412,11 +461,12 @@ def _settle_cancellations(backend: Backend, files: Sequence[str]) -> None:
     run = backend.con.execute
     rejected = REJECTED_ROWS.qualified_name
     run(f"delete from {rejected} where starts_with(reason, '{_UNMATCHED}')")
-    run(
-        f"""update {ORDER_LINES.qualified_name} set return_quantity = 0, return_date = null
-            where return_quantity > 0 and source_file in (select unnest($1::varchar[]))""",
-        [list(files)],
-    )
+    for contract in (ORDER_LINES, SUPERSEDED_LINES):
+        run(
+            f"""update {contract.qualified_name} set return_quantity = 0, return_date = null
+                where return_quantity > 0 and source_file in (select unnest($1::varchar[]))""",
+            [list(files)],
+        )
     if not run(f"select 1 from {CANCELLATIONS.qualified_name} limit 1").fetchone():
         return
     last = booked.mutate(last_file=booked.source_file.max().over(group_by=list(repeats.KEY)))

@@ -10,6 +10,24 @@ import ibis.expr.types as ir
 
 from clustering_assets.sources.files import UnusableFile
 
+CANONICAL = (
+    "order_id",
+    "customer_id",
+    "sku",
+    "order_date",
+    "quantity",
+    "line_value",
+    "return_quantity",
+    "return_date",
+    "category",
+    "brand",
+    "return_reason",
+    "unit_price",
+    "return_id",
+)
+"""Columns that a source can give: those of ``bronze.order_lines`` that are not made while reading, ``unit_price`` (used
+where there is no ``line_value``) and ``return_id`` (tells two returns of one sale apart)."""
+
 _SHOWN = 8
 
 
@@ -34,9 +52,8 @@ class Layout:
     name
         As it stands in ``bronze.source_files``.
     columns
-        Canonical column -> names that it has in the source, the preferred one first. Besides the columns of
-        ``bronze.order_lines``, ``unit_price`` (used where there is no ``line_value``) and ``return_id`` (tells two
-        returns of one sale apart) can be given.
+        Canonical column -> names that it has in the source, the preferred one first. A column that is not canonical
+        is not read: it only tells the layout.
     required
         Canonical columns without which a file is not of this layout.
     repeats
@@ -95,7 +112,7 @@ def recognise(header: Sequence[str], layouts: Sequence[Layout]) -> Layout:
             f"looks like the layout {nearest.name} but lacks the required column{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)}: add what is missing, or name the columns in source.yaml"
         )
-    shown = ", ".join(name.strip()[:40] or "(no name)" for name in header[:_SHOWN])
+    shown = ", ".join(" ".join(name.split())[:40] or "(no name)" for name in header[:_SHOWN]) or "none"
     more = f" and {len(header) - _SHOWN:,} more" if len(header) > _SHOWN else ""
     raise UnusableFile(
         f"has no known layout (its columns: {shown}{more}; known layouts: "

@@ -14,6 +14,7 @@ Either ``layout`` names a known layout that every file has, or ``columns`` gives
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,18 +93,8 @@ def layouts_for(folder: Path, configured: str | None = None) -> list[Layout]:
     given = _read(path)
     if given.layout is not None:
         known = KNOWN_LAYOUTS[given.layout]
-        return [
-            Layout(
-                known.name,
-                known.columns,
-                known.required,
-                known.repeats,
-                given.date_format,
-                given.decimal_mark,
-                known.refine,
-            )
-        ]
-    columns = {canonical: (source,) for canonical, source in (given.columns or {}).items()}
+        return [replace(known, date_format=given.date_format, decimal_mark=given.decimal_mark)]
+    columns: dict[str, tuple[str, ...]] = {canonical: (source,) for canonical, source in (given.columns or {}).items()}
     mapped = Layout(MAPPING_FILE, columns, tuple(columns), given.repeats, given.date_format, given.decimal_mark)
     return [mapped, *KNOWN_LAYOUTS.values()]
 

@@ -20,9 +20,7 @@ COLUMNS = {
     "customer_id": ("Customer ID", "CustomerID"),
 }
 
-NOT_A_PRODUCT = (
-    r"^(POST|DOT|M|D|S|C[0-9]|CRUK|BANK CHARGES|AMAZONFEE|B|PADS|ADJUST[0-9]*|TEST[0-9]*|SP1002|GIFT.*)$"
-)
+NOT_A_PRODUCT = r"^(POST|DOT|M|D|S|C[0-9]|CRUK|BANK CHARGES|AMAZONFEE|B|PADS|ADJUST[0-9]*|TEST[0-9]*|SP1002|GIFT.*)$"
 """Stock codes of postage, fees, discounts, samples, adjustments, tests and gift vouchers."""
 
 

@@ -10,11 +10,14 @@ import codecs
 import csv
 import gzip
 import io
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import duckdb
 import fastexcel
@@ -22,67 +25,78 @@ import pyarrow as pa
 
 from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.sources.files import FoundFile, UnusableFile
-from clustering_assets.sources.layout import Layout, recognise
+from clustering_assets.sources.layout import CANONICAL, Layout, recognise
 
 RAW_TABLE = "raw_rows"
 RAW_REJECTS = "raw_rejects"
 NUMBERED_ROWS = "numbered_rows"
 
-KEY = ORDER_LINES.key
-
 _HEAD = 1 << 20
-_SEPARATORS = ",;\t|"
+_TAB = "\t"
+_SEPARATORS = {",": "", ";": "separated by semicolons", _TAB: "separated by tabs", "|": "separated by bars"}
+_ENCODINGS = {"ascii": "", "utf-8": "", "utf-16": "UTF-16", "cp1252": "Latin-1 (Windows-1252)"}
 _HEADER_SEARCH = 20
-_MAGIC = {"parquet": b"PAR1", "xlsx": b"PK\x03\x04"}
+_MIXED = "with line ends of several kinds"
+_EMPTY = "is empty: export it again or delete it"
+_MAGIC = {".parquet": b"PAR1", ".xlsx": b"PK\x03\x04"}
+
+logging.getLogger("fastexcel").setLevel(logging.ERROR)  # it tells of every column without values
 
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
     """One sheet of a file as text, staged in the temporary view ``numbered_rows``.
 
-    The view has ``source_row``, the columns that the layout reads, named ``c0``, ``c1``, ... by their place in the
-    header, and ``raw_text``: all values joined by the separator, where a row may have to be refused. The temporary
-    table ``raw_rejects`` has (source_row, raw_text, problem) of what could not be parsed as a row.
+    The view has ``source_row``, the canonical columns, null where the source has none, and ``raw_text``: all values
+    joined by the separator, where a row may have to be refused. The temporary table ``raw_rejects`` has (source_row,
+    raw_text, problem) of what could not be parsed as a row.
 
     Parameters
     ----------
     source
         Name in ``bronze``: the file, with ``#`` and the sheet for a workbook.
-    header
-        Column names as the source has them.
     layout
         The layout that the header has.
     separator
-        What joins the values again where the text of a row is shown.
+        What separates the values in the file, and joins them where the text of a row is shown.
     rows, unparsable
         Rows staged and rows set aside.
     how
         How it was read, in words, where that was not plain.
+    typed
+        Canonical columns that are no text in the source: no convention has to be found out for them.
     """
 
     source: str
-    header: tuple[str, ...]
     layout: Layout
     separator: str
     rows: int
-    unparsable: int
-    how: str
+    unparsable: int = 0
+    how: str = ""
+    typed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableSheet:
+    """A sheet that cannot be used, of a workbook that has others; ``source`` as in ``RawRows``."""
+
+    source: str
+    problem: UnusableFile
 
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
     header: tuple[str, ...]
     layout: Layout
-    separator: str = ","
+    separator: str = _TAB
     encoding: str = ""
+    is_strict: bool = True
 
 
 def read_rows(
     connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]
-) -> Iterator[RawRows | tuple[str, UnusableFile]]:
+) -> Generator[RawRows | UnusableSheet, None, None]:
     """Stage the sheets of a file one after the other; each is gone when the next one is asked for.
-
-    A sheet of a workbook that cannot be used is yielded as (name, reason).
 
     Raises
     ------
@@ -90,26 +104,25 @@ def read_rows(
         If nothing of the file can be used.
     """
     if file.size == 0:
-        raise UnusableFile("is empty: export it again or delete it")
-    _check_magic(file)
+        raise UnusableFile(_EMPTY)
     try:
-        if file.format == "csv":
-            yield _read_csv(connection, file, layouts)
-        elif file.format == "parquet":
-            yield _read_parquet(connection, file, layouts)
-        else:
-            yield from _read_workbook(connection, file, layouts)
+        match file.ending:
+            case ".parquet":
+                _check_magic(file)
+                yield _read_parquet(connection, file, layouts)
+            case ".xlsx":
+                _check_magic(file)
+                yield from _read_workbook(connection, file, layouts)
+            case _:
+                yield _read_csv(connection, file, layouts)
     finally:
         _drop_staged(connection)
 
 
 def _check_magic(file: FoundFile) -> None:
-    expected = _MAGIC.get(file.format or "")
-    if expected is None:
-        return
     with file.path.open("rb") as stream:
-        if stream.read(4) != expected:
-            raise UnusableFile(f"is called .{file.format} but is no such file: export it again in that format")
+        if stream.read(4) != _MAGIC[str(file.ending)]:
+            raise UnusableFile(f"is called {file.ending} but is no such file: export it again in that format")
 
 
 def _drop_staged(connection: duckdb.DuckDBPyConnection) -> None:
@@ -118,22 +131,35 @@ def _drop_staged(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"drop table if exists {table}")
 
 
+@contextmanager
+def _damage_named(what: str) -> Iterator[None]:
+    """Say what it is that a reader stumbled over; to run out of memory is no damage."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException) as error:
+        raise UnusableFile(f"is a damaged {what} ({str(error).splitlines()[0]}): export or copy it again") from error
+
+
 def _stage(
     connection: duckdb.DuckDBPyConnection, rows: str, parameters: Mapping[str, object], dialect: _Dialect
 ) -> int:
-    """Stage rows with the columns ``c0``, ``c1``, ...; of those that the layout does not read, only the text of rows
-    that may be refused is kept, so that a file is read once and most of it is not written down.
+    """Stage rows that have the columns ``c0``, ``c1``, ... by their canonical names; return how many.
+
+    Of the columns that the layout does not read, only the text of rows that may be refused is kept, so that a file is
+    read once and most of it is not written down.
     """
     _drop_staged(connection)
     positions = dialect.layout.positions(dialect.header)
+    read = ", ".join(f"c{positions[name]} as {name}" for name in CANONICAL if name in positions)
     everything = ", ".join(f"coalesce(c{i}, '')" for i in range(len(dialect.header)))
-    unsure = " or ".join(f"coalesce(trim(c{positions[name]}), '') = ''" for name in KEY)
-    raw_text = f"concat_ws($separator, {everything})"
-    if dialect.layout.refine is None:
-        raw_text = f"case when {unsure} then {raw_text} end"
-    read = ", ".join(f"c{i}" for i in sorted(set(positions.values())))
+    # Text that starts with a blank may be nothing else; to trim it costs more than to keep the row's text in vain.
+    unsure = " or ".join(f"coalesce({name} < '!', true)" for name in ORDER_LINES.key)
+    needed = "true" if dialect.layout.refine else unsure
     connection.execute(
-        f"create temp table {RAW_TABLE} as select {read}, {raw_text} as raw_text from ({rows})",
+        f"""create temp table {RAW_TABLE} as
+            select {read}, case when {needed} then concat_ws($separator, {everything}) end as raw_text from ({rows})""",
         {**parameters, "separator": dialect.separator},
     )
     return _one(connection, f"select count(*) from {RAW_TABLE}")
@@ -144,8 +170,11 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _number(connection: duckdb.DuckDBPyConnection, first_row: int) -> None:
-    """Number the staged rows as they stand in the source; rows that were set aside keep their places between them."""
+def _number(connection: duckdb.DuckDBPyConnection, dialect: _Dialect, first_row: int, condition: str = "true") -> None:
+    """Number the staged rows as they stand in the source; rows that were set aside keep their places between them.
+
+    Blank lines of a CSV file are not counted.
+    """
     connection.execute(
         f"create temp table if not exists {RAW_REJECTS} (source_row bigint, raw_text varchar, problem varchar)"
     )
@@ -153,13 +182,17 @@ def _number(connection: duckdb.DuckDBPyConnection, first_row: int) -> None:
         source_row = f"r.rowid + {first_row} + coalesce(p.passed, 0)"
         rejects = f"""asof left join (
             select kept_before, max(passed) as passed from (
-                select row_number() over (order by source_row) as passed, source_row - {first_row} - passed + 1 as kept_before
+                select row_number() over (order by source_row) as passed,
+                       source_row - {first_row} - passed + 1 as kept_before
                 from {RAW_REJECTS})
             group by kept_before) p on r.rowid >= p.kept_before"""
     else:
         source_row, rejects = f"r.rowid + {first_row}", ""
+    found = dialect.layout.positions(dialect.header)
+    columns = ", ".join(name if name in found else f"null::varchar as {name}" for name in CANONICAL)
     connection.execute(
-        f"create temp view {NUMBERED_ROWS} as select r.*, {source_row} as source_row from {RAW_TABLE} r {rejects}"
+        f"""create temp view {NUMBERED_ROWS} as
+            select {source_row} as source_row, {columns}, r.raw_text from {RAW_TABLE} r {rejects} where {condition}"""
     )
 
 
@@ -168,50 +201,59 @@ def _number(connection: duckdb.DuckDBPyConnection, first_row: int) -> None:
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]) -> RawRows:
     dialect = _dialect(_head(file), layouts)
-    rows = unparsable = 0
-    if dialect.encoding == "utf-8":
-        rows, unparsable = _stage_csv(connection, file.path, dialect)
-        if _invalid_encoding(connection):
-            dialect = replace(dialect, encoding="cp1252")
-    if dialect.encoding not in ("utf-8", "utf-8-only"):
-        rows, unparsable = _stage_transcoded(connection, file, dialect)
-    elif dialect.encoding == "utf-8-only":
-        rows, unparsable = _stage_csv(connection, file.path, dialect)
+    with _damage_named("CSV file"):
+        try:
+            dialect, rows, unparsable = _stage_decoded(connection, file, dialect)
+        except duckdb.InvalidInputException:
+            dialect, rows, unparsable = _stage_decoded(connection, file, replace(dialect, is_strict=False))
     if rows + unparsable == 0:
         raise UnusableFile("has a header and no rows: nothing to load; check the export or delete the file")
-    _number(connection, first_row=2)
-    names = {";": "semicolons", "\t": "tabs", "|": "bars"}
-    how = [f"separated by {names[dialect.separator]}"] if dialect.separator in names else []
-    if not dialect.encoding.startswith("utf-8"):
-        how.append({"utf-16": "UTF-16", "cp1252": "Latin-1 (Windows-1252)"}[dialect.encoding])
-    return RawRows(
-        file.name, dialect.header, dialect.layout, dialect.separator, rows, unparsable, ", ".join(how)
-    )
+    _number(connection, dialect, first_row=2)
+    said = (_SEPARATORS[dialect.separator], _ENCODINGS[dialect.encoding], "" if dialect.is_strict else _MIXED)
+    how = ", ".join(filter(None, said))
+    return RawRows(file.name, dialect.layout, dialect.separator, rows, unparsable, how)
+
+
+def _stage_decoded(
+    connection: duckdb.DuckDBPyConnection, file: FoundFile, dialect: _Dialect
+) -> tuple[_Dialect, int, int]:
+    """Stage a file in the encoding that it has, which may show only when it is read."""
+    if dialect.encoding in ("ascii", "utf-8"):
+        staged = _stage_csv(connection, file.path, dialect)
+        if dialect.encoding == "utf-8" or not _has_other_encoding(connection):
+            return dialect, *staged
+        dialect = replace(dialect, encoding="cp1252")
+    return dialect, *_stage_transcoded(connection, file, dialect)
+
+
+def _opened(file: FoundFile) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(file.path)) if file.ending == ".csv.gz" else file.path.open("rb")
 
 
 def _head(file: FoundFile) -> bytes:
-    opened = gzip.open(file.path) if file.name.lower().endswith(".gz") else file.path.open("rb")
-    with opened as stream:
+    with _opened(file) as stream:
         return stream.read(_HEAD)
 
 
 def _encoding(head: bytes) -> str:
-    """``utf-8-only`` is text that has proven to be UTF-8: what is not so further on is damage, not another encoding."""
+    """``utf-8`` has proven to be it: what is not so further on is damage. ``ascii`` may prove to be something else."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\0" in head:
-        raise UnusableFile("is called .csv but is no text: export it again as CSV")
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:
         return "cp1252"
-    return "utf-8" if text.removeprefix("\ufeff").isascii() else "utf-8-only"
+    return "ascii" if text.isascii() else "utf-8"
 
 
 def _dialect(head: bytes, layouts: Sequence[Layout]) -> _Dialect:
     encoding = _encoding(head)
-    codec = {"utf-8": "utf-8-sig", "utf-8-only": "utf-8-sig"}.get(encoding, encoding)
+    codec = "utf-8-sig" if encoding in ("ascii", "utf-8") else encoding
     text = codecs.getincrementaldecoder(codec)(errors="replace").decode(head)
+    if "\0" in text:
+        raise UnusableFile("is called .csv but is no text: export it again as CSV")
+    if not text.strip():
+        raise UnusableFile(_EMPTY)
     headers = {separator: _header(text, separator) for separator in _SEPARATORS}
     problems = []
     for separator, header in sorted(headers.items(), key=lambda item: -len(item[1])):
@@ -234,86 +276,91 @@ def _stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, dialect: _Dial
     compression = "gzip" if path.name.lower().endswith(".gz") else "none"
     rows = _stage(
         connection,
-        f"""select * from read_csv($path, delim = $separator, quote = '"', escape = '"', header = true, auto_detect = false,
-            columns = {{{columns}}}, store_rejects = true, compression = '{compression}')""",
+        f"""select * from read_csv(
+                $path, delim = $separator, quote = '"', escape = '"', header = true, columns = {{{columns}}},
+                auto_detect = false, store_rejects = true, strict_mode = {dialect.is_strict},
+                compression = '{compression}', hive_partitioning = false)""",
         {"path": str(path)},
         dialect,
     )
+    # A row has an error for each field too few or too many: the one at the row's end says how many there are.
     connection.execute(
         f"""create temp table {RAW_REJECTS} as
-            select line as source_row, any_value(csv_line) as raw_text, string_agg(distinct error_message, ' ') as problem
+            select line as source_row, trim(any_value(csv_line), E'\r\n') as raw_text,
+                   first(error_message order by if(error_type = 'MISSING COLUMNS', column_idx, -column_idx)) as problem
             from reject_errors group by line"""
     )
     return rows, _one(connection, f"select count(*) from {RAW_REJECTS}")
 
 
-def _invalid_encoding(connection: duckdb.DuckDBPyConnection) -> bool:
+def _has_other_encoding(connection: duckdb.DuckDBPyConnection) -> bool:
     return _one(connection, "select count(*) from reject_errors where error_type = 'INVALID ENCODING'") > 0
 
 
-def _stage_transcoded(
-    connection: duckdb.DuckDBPyConnection, file: FoundFile, dialect: _Dialect
-) -> tuple[int, int]:
+def _stage_transcoded(connection: duckdb.DuckDBPyConnection, file: FoundFile, dialect: _Dialect) -> tuple[int, int]:
     """DuckDB reads UTF-8 best (big-endian UTF-16 comes out empty, Windows-1252 not at all): give it UTF-8."""
-    opened = gzip.open(file.path) if file.name.lower().endswith(".gz") else file.path.open("rb")
     with (
-        opened as source,
+        _opened(file) as source,
         tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as target,
     ):
-        text = io.TextIOWrapper(source, encoding=dialect.encoding, errors="replace", newline="")  # type: ignore[type-var]
+        text = io.TextIOWrapper(source, encoding=dialect.encoding, errors="replace", newline="")
         shutil.copyfileobj(text, target, _HEAD)
         target.flush()
         return _stage_csv(connection, Path(target.name), dialect)
 
 
-# ------------------------------------------------------------------------------------------------------------ Parquet
+# ------------------------------------------------------------------------------------------------- Parquet, workbooks
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]) -> RawRows:
-    path = str(file.path)
-    try:
-        header = tuple(
-            str(row[0]) for row in connection.execute("select * from read_parquet($1) limit 0", [path]).description or ()
-        )
+    path = {"path": str(file.path)}
+    with _damage_named("Parquet file"):
+        source = "read_parquet($path, hive_partitioning = false)"
+        columns = connection.execute(f"select * from {source} limit 0", path).description or []
+        header = tuple(str(column[0]) for column in columns)
         dialect = _Dialect(header, recognise(header, layouts))
-        columns = ", ".join(
-            f"{_quoted(name)}::varchar as c{position}" for position, name in enumerate(header)
-        )
-        rows = _stage(connection, f"select {columns} from read_parquet($path)", {"path": path}, dialect)
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise UnusableFile(f"is a damaged Parquet file ({reason}): export or copy it again") from error
+        rows = _stage(connection, f"select {_as_text(columns)} from {source}", path, dialect)
     if rows == 0:
         raise UnusableFile("has no rows: nothing to load; check the export or delete the file")
-    _number(connection, first_row=1)
-    return RawRows(file.name, header, dialect.layout, ",", rows, 0, "")
+    _number(connection, dialect, first_row=1)
+    return RawRows(file.name, dialect.layout, dialect.separator, rows, typed=_typed(columns, dialect))
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _as_text(columns: Sequence[Sequence[object]]) -> str:
+    """Columns as text, named by their place. Numbers with decimals that are none lose them, or ids would end in .0."""
+    texts = []
+    for position, (name, kind, *_) in enumerate(columns):
+        value = '"' + str(name).replace('"', '""') + '"'
+        text = f"{value}::varchar"
+        if str(kind) in ("DOUBLE", "FLOAT"):
+            is_whole = f"{value} = trunc({value}) and abs({value}) < 1e15"
+            text = f"case when {is_whole} then {value}::bigint::varchar when not isnan({value}) then {text} end"
+        texts.append(f"{text} as c{position}")
+    return ", ".join(texts)
 
 
-# ----------------------------------------------------------------------------------------------------------- Workbook
+def _typed(columns: Sequence[Sequence[object]], dialect: _Dialect) -> frozenset[str]:
+    positions = dialect.layout.positions(dialect.header)
+    return frozenset(name for name, position in positions.items() if str(columns[position][1]) != "VARCHAR")
 
 
 def _read_workbook(
     connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]
-) -> Iterator[RawRows | tuple[str, UnusableFile]]:
-    try:
+) -> Iterator[RawRows | UnusableSheet]:
+    with _damage_named("workbook"):
         workbook = fastexcel.read_excel(file.path)
-    except fastexcel.FastExcelError as error:
-        raise UnusableFile(f"is a damaged workbook ({str(error).splitlines()[0]}): save it again as .xlsx") from error
-    problems: list[tuple[str, UnusableFile]] = []
-    usable = False
+    problems: dict[str, UnusableFile] = {}
     for sheet in workbook.sheet_names:
         try:
-            yield _read_sheet(connection, file, workbook, sheet, layouts)
-            usable = True
+            with _damage_named("sheet"):
+                rows = _read_sheet(connection, file, workbook, sheet, layouts)
         except UnusableFile as problem:
-            problems.append((f"{file.name}#{sheet}", problem))
-    if not usable:
-        raise UnusableFile("; ".join(f"sheet {name.rpartition('#')[2]!r} {problem}" for name, problem in problems))
-    yield from problems
+            problems[sheet] = problem
+        else:
+            yield rows
+    if len(problems) == len(workbook.sheet_names):
+        raise UnusableFile("; ".join(f"sheet {sheet!r} {why}" for sheet, why in problems.items()) or "has no sheet")
+    yield from (UnusableSheet(f"{file.name}#{sheet}", problem) for sheet, problem in problems.items())
 
 
 def _read_sheet(
@@ -323,35 +370,28 @@ def _read_sheet(
     sheet: str,
     layouts: Sequence[Layout],
 ) -> RawRows:
+    top = workbook.load_sheet(sheet, header_row=None, skip_rows=0, n_rows=_HEADER_SEARCH, dtypes="string")
+    top_table = pa.table(top.to_arrow()) if top.height else pa.table({})
+    header_row, header, layout = _find_header(top_table, layouts)
+    body = workbook.load_sheet(sheet, header_row=None, skip_rows=header_row + 1, schema_sample_rows=None)
+    dialect = _Dialect(header, layout)
+    connection.register("sheet_rows", pa.table(body.to_arrow()) if body.height else top_table.slice(0, 0))
     try:
-        top = workbook.load_sheet(sheet, header_row=None, n_rows=_HEADER_SEARCH, dtypes="string")
-        header_row, header, layout = _find_header(pa.table(top.to_arrow()) if top.height else None, layouts)
-        body = workbook.load_sheet(
-            sheet, header_row=None, skip_rows=header_row + 1, schema_sample_rows=None, dtype_coercion="coerce"
-        )
-        table = pa.table(body.to_arrow()) if body.height else pa.table({})
-    except fastexcel.FastExcelError as error:
-        raise UnusableFile(f"cannot be read ({str(error).splitlines()[0]}): save it again as .xlsx") from error
-    if table.num_rows == 0:
-        raise UnusableFile("has a header and no rows: nothing to load")
-    table = table.rename_columns([f"c{position}" for position in range(table.num_columns)])
-    connection.register("sheet_rows", table)
-    try:
-        columns = ", ".join(
-            f"c{position}::varchar as c{position}" if position < table.num_columns else f"null::varchar as c{position}"
-            for position in range(len(header))
-        )
-        rows = _stage(connection, f"select {columns} from sheet_rows", {}, _Dialect(header, layout))
+        columns = connection.execute("select * from sheet_rows limit 0").description or []
+        _stage(connection, f"select {_as_text(columns)} from sheet_rows", {}, dialect)
     finally:
         connection.unregister("sheet_rows")
-    _number(connection, first_row=header_row + 2)
-    return RawRows(f"{file.name}#{sheet}", header, layout, ",", rows, 0, "")
+    _number(connection, dialect, first_row=header_row + 2, condition="trim(raw_text, E' \t') <> '' or raw_text is null")
+    rows = _one(connection, f"select count(*) from {NUMBERED_ROWS}")
+    if not rows:
+        raise UnusableFile("has a header and no rows: nothing to load")
+    return RawRows(f"{file.name}#{sheet}", layout, dialect.separator, rows, typed=_typed(columns, dialect))
 
 
-def _find_header(top: pa.Table | None, layouts: Sequence[Layout]) -> tuple[int, tuple[str, ...], Layout]:
-    """The header is the first row that has a known layout: above it there is often a title."""
+def _find_header(top: pa.Table, layouts: Sequence[Layout]) -> tuple[int, tuple[str, ...], Layout]:
+    """Return the first row that has a known layout, as the header: above it there is often a title."""
     problem = UnusableFile("is empty")
-    for position, row in enumerate(top.to_pylist() if top is not None else []):
+    for position, row in enumerate(top.to_pylist()):
         header = tuple("" if value is None else str(value) for value in row.values())
         try:
             return position, header, recognise(header, layouts)

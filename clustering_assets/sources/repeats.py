@@ -49,7 +49,9 @@ def _latest(lines: ir.Table) -> ir.Table:
     """Keep the last row of a key. Rows that were added into one that loses stay counted as merged."""
     window = ibis.window(group_by=[*KEY], order_by=ibis.desc("source_row"))
     return (
-        lines.mutate(_place=ibis.row_number().over(window), merged=lines.merged.sum().over(ibis.window(group_by=[*KEY])))
+        lines.mutate(
+            _place=ibis.row_number().over(window), merged=lines.merged.sum().over(ibis.window(group_by=[*KEY]))
+        )
         .filter(lambda t: t._place == 0)
         .drop("_place")
     )
@@ -62,7 +64,7 @@ def _added_up(lines: ir.Table, group: list[str]) -> ir.Table:
     came back after it.
     """
     sums = {name: lines[name].sum() for name in ("quantity", "line_value") if name not in group}
-    last = ("category", "brand", "return_reason", "source_customer_id", "source_file", "ingested_at")
+    last = ("category", "brand", "return_reason", "source_customer_id")
     added = lines.group_by(group).aggregate(
         **sums,
         **({} if "order_date" in group else {"order_date": lines.order_date.min()}),
