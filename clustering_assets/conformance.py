@@ -85,7 +85,8 @@ def unaccounted_rows(backend: Backend) -> list[str]:
                    sum(rows_superseded) as superseded, sum(rows_merged) as merged
             from {SOURCE_FILES.qualified_name} group by 1),
         found as (
-            select source_file, count(*) filter (place = 'kept') as kept, count(*) filter (place = 'rejected') as rejected,
+            select source_file, count(*) filter (place = 'kept') as kept,
+                   count(*) filter (place = 'rejected') as rejected,
                    count(*) filter (place = 'superseded') as superseded, count(*) filter (place = 'merged') as merged
             from (select source_file, 'kept' as place from {ORDER_LINES.qualified_name}
                   union all select source_file, 'rejected' from {REJECTED_ROWS.qualified_name}

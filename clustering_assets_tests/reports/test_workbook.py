@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -333,7 +332,7 @@ def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside(tmp_path: 
     with path.open("rb") as opened_before:
         write_workbook(path, contract_of("int64"), table_of("int64", [1]))
         assert opened_before.read() == b"what was there"  # renamed onto, not written over
-    assert os.listdir(tmp_path) == ["x.xlsx"]
+    assert [file.name for file in tmp_path.iterdir()] == ["x.xlsx"]
     assert openpyxl.load_workbook(path).worksheets[0]["B2"].value == 1
 
 
