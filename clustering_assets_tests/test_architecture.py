@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parent.parent
 PACKAGE = CHECKOUT / "clustering_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ORCHESTRATION = {"assets", "automation", "checks", "config", "definitions", "metadata", "resources", "run"}
+ORCHESTRATION = {"assets", "automation", "checks", "config", "definitions", "failures", "metadata", "resources", "run"}
 """The parts that may know Dagster."""
 
 BELOW = {

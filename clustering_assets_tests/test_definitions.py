@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,10 @@ def test_the_assets_of_each_layer_are_there() -> None:
     assert keys == {(layer, name) for layer, names in ASSETS.items() for name in names}
 
 
-@pytest.mark.parametrize("spec", defs.resolve_all_asset_specs(), ids=lambda spec: spec.key.to_user_string())
+SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
 def test_every_asset_tells_a_dagster_user_what_it_is(spec: dg.AssetSpec) -> None:
     assert spec.group_name == spec.key.path[0]
     assert "One row per" in (spec.description or "")
@@ -245,7 +249,8 @@ def test_rows_that_are_not_accounted_for_stop_the_run(shop: Shop) -> None:
 
 
 def command(shop: Shop, **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {"CLUSTERING_HOME": str(shop.home), "CLUSTERING_SOURCE_DIR": str(shop.source), **environment}
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+    settings = {"CLUSTERING_HOME": str(shop.home), "CLUSTERING_SOURCE_DIR": str(shop.source), **environment, **coverage}
     return subprocess.run(
         [sys.executable, "-m", "clustering_assets.run"],
         capture_output=True,

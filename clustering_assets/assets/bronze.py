@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
+from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, table_facts, table_spec
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.sources.accounting import cancellation_outcomes, file_accounts, rejections_by_code, totals
-from clustering_assets.sources.ingestion import READER_VERSION, NoUsableRows, bronze_version, ingest
-from clustering_assets.sources.mapping import BadMapping
-from clustering_assets.warehouse import WarehouseUnavailable, utc_now
+from clustering_assets.sources.ingestion import READER_VERSION, bronze_version, ingest
+from clustering_assets.warehouse import utc_now
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -22,25 +22,22 @@ _TABLES = (ORDER_LINES, REJECTED_ROWS, SOURCE_FILES)
 @dg.multi_asset(specs=[table_spec(contract, code_version=READER_VERSION) for contract in _TABLES])
 def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
-    try:
-        with home.warehouse.connect() as backend:
-            changed = ingest(backend, source.folder, utc_now(), source.layout)
-            version = dg.DataVersion(bronze_version(backend))
-            reports = {
-                ORDER_LINES: _order_lines(backend),
-                REJECTED_ROWS: rejections_by_code(backend),
-                SOURCE_FILES: _source_files(backend),
-            }
-            context.log.info("%s; %s", "read what changed" if changed else "nothing changed", totals(backend))
-            for contract, report in reports.items():
-                facts = table_facts(backend, contract, home.pseudonym_key)
-                yield dg.MaterializeResult(
-                    asset_key=asset_key(contract),
-                    metadata={**facts, **report, "changed": changed},
-                    data_version=version,
-                )
-    except (NoUsableRows, BadMapping, WarehouseUnavailable) as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
+    with in_one_sentence(), home.warehouse.connect() as backend:
+        changed = ingest(backend, source.folder, utc_now(), source.layout)
+        version = dg.DataVersion(bronze_version(backend))
+        reports = {
+            ORDER_LINES: _order_lines(backend),
+            REJECTED_ROWS: rejections_by_code(backend),
+            SOURCE_FILES: _source_files(backend),
+        }
+        context.log.info("%s; %s", "read what changed" if changed else "nothing changed", totals(backend))
+        for contract, report in reports.items():
+            facts = table_facts(backend, contract, home.pseudonym_key)
+            yield dg.MaterializeResult(
+                asset_key=asset_key(contract),
+                metadata={**facts, **report, "changed": changed},
+                data_version=version,
+            )
 
 
 def _order_lines(backend: "Backend") -> dict[str, Any]:

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
+from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.resources import Home
 from clustering_assets.versions import fingerprint
 from clustering_assets.warehouse import (
-    WarehouseUnavailable,
     record_versions,
     table,
     table_version,
@@ -48,7 +48,7 @@ def gold_workbook(home: Home) -> dg.MaterializeResult[None]:
 def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeResult[None]:
     from clustering_assets.reports.workbook import export_name, write_workbook
 
-    try:
+    with in_one_sentence():
         with home.warehouse.connect() as backend:
             table_is = table_version(backend, contract.qualified_name)
             if table_is is None:
@@ -65,8 +65,6 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
             write_workbook(path, contract, rows)
             with home.warehouse.connect() as backend:
                 record_versions(backend, {f"exports.{path.name}": version})
-    except WarehouseUnavailable as error:
-        raise dg.Failure(str(error), allow_retries=True) from error
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(path),

@@ -16,6 +16,7 @@ from clustering_assets.contracts import (
     SEGMENT_PROFILES,
     TableContract,
 )
+from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import (
     asset_key,
     column_lineage,
@@ -29,7 +30,6 @@ from clustering_assets.resources import Home
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     Warehouse,
-    WarehouseUnavailable,
     record_versions,
     replace_table,
     table,
@@ -71,7 +71,7 @@ _UPSTREAM = {
 )
 def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Fit the segmentation, unless silver and the settings are the same as last time."""
-    try:
+    with in_one_sentence():
         with home.warehouse.connect() as backend:
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
             if input_version is None:
@@ -97,8 +97,6 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
                     },
                     data_version=dg.DataVersion(version),
                 )
-    except WarehouseUnavailable as error:
-        raise dg.Failure(str(error), allow_retries=True) from error
 
 
 def _segment(

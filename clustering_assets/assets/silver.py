@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from clustering_assets.config import BadSetting, SilverConfig
+from clustering_assets.config import SilverConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
     DROPPED_CUSTOMERS,
@@ -14,12 +14,13 @@ from clustering_assets.contracts import (
     IMPUTED_FEATURES,
     ORDER_LINES,
 )
+from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.resources import Home, SourceFolder
-from clustering_assets.silver import NoCustomers, silver_lineage, write_silver
+from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint
-from clustering_assets.warehouse import WarehouseUnavailable, table, table_version, utc_now
+from clustering_assets.warehouse import table, table_version, utc_now
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -33,27 +34,24 @@ def silver(
     context: dg.AssetExecutionContext, config: SilverConfig, home: Home, source: SourceFolder
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Compute the features of all customers, unless bronze and the day to look from are the same as last time."""
-    try:
+    with in_one_sentence(), home.warehouse.connect() as backend:
         as_of = source.day_to_look_from(config.as_of)
-        with home.warehouse.connect() as backend:
-            version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of)
-            changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
-            if changed:
-                context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
-                write_silver(backend, as_of, version, utc_now())
-            for contract in _TABLES:
-                yield dg.MaterializeResult(
-                    asset_key=asset_key(contract),
-                    metadata={
-                        **table_facts(backend, contract, home.pseudonym_key),
-                        **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
-                        "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
-                        "changed": changed,
-                    },
-                    data_version=dg.DataVersion(version),
-                )
-    except (BadSetting, NoCustomers, WarehouseUnavailable) as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
+        version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of)
+        changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
+        if changed:
+            context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
+            write_silver(backend, as_of, version, utc_now())
+        for contract in _TABLES:
+            yield dg.MaterializeResult(
+                asset_key=asset_key(contract),
+                metadata={
+                    **table_facts(backend, contract, home.pseudonym_key),
+                    **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
+                    "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
+                    "changed": changed,
+                },
+                data_version=dg.DataVersion(version),
+            )
 
 
 def _customers(backend: "Backend", as_of: date | None) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""Failures that a person can act on end a step with one sentence instead of a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from clustering_assets.config import BadSetting
+from clustering_assets.silver import NoCustomers
+from clustering_assets.sources.ingestion import NoUsableRows
+from clustering_assets.sources.mapping import BadMapping
+from clustering_assets.warehouse import WarehouseUnavailable
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Turn an expected fault into a Dagster failure that says just what its message says.
+
+    Only a warehouse that somebody else holds is worth another try.
+    """
+    try:
+        yield
+    except (BadMapping, BadSetting, NoCustomers, NoUsableRows, WarehouseUnavailable) as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
