@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from clustering_assets.segmentation.density import choose_eps, nearest, neighbour_distances
-from clustering_assets.segmentation.partition import Partition, fit_partition, prediction_strength
+from clustering_assets.segmentation.partition import Partition, fit_partition, fit_partitions, prediction_strength
 from clustering_assets.segmentation.scaling import SCALERS, FeatureScaler
 
 FloatArray = NDArray[np.float64]
@@ -25,11 +25,16 @@ Labels = NDArray[np.intp]
 OUTLIER = -1
 ROWS_PER_SEGMENT = 10
 """A number of segments is tried only where each would have this many rows on average."""
-SPLIT_ROWS = 2_500
+SPLIT_ROWS = 1_500
 """Most rows of each half of a split that prediction strength is measured on."""
+SHRINKAGES = (0.1, 0.5)
+"""Tried when the shrinkage comes from the data: little, for segments that differ in few features, and much, for
+segments that overlap or few rows, where discriminants follow chance."""
+STRENGTH_OF_TWO = 0.8
+"""Least prediction strength of two segments: one long cloud, cut in the middle, reaches 0.7."""
 SILHOUETTE_ROWS = 10_000
 """Most rows that a final silhouette is computed from; it takes all pairs of them."""
-CURVE_ROWS = 4_000
+CURVE_ROWS = 3_000
 """The same for the silhouettes beside each number of segments that was tried."""
 START_BOUND = 3.0
 """Bound, in standard deviations, of a feature in the space in which K-means starts."""
@@ -38,10 +43,11 @@ START_BOUND = 3.0
 class ChoiceOfK(NamedTuple):
     """What one number of segments would have given.
 
-    ``prediction_strength`` is the mean over the splits and ``standard_error`` that of this mean. The indices are those
-    of the partition with that many segments, in the space of the clustering (``silhouette_full``: in the scaled
-    space), on at most ``CURVE_ROWS`` rows; None where they are undefined. ``smallest_share`` is the share of the
-    smallest segment.
+    ``prediction_strength`` is the mean over the splits and ``standard_error`` that of this mean, with the
+    ``shrinkage`` for which it is highest. ``agreement`` is the mean adjusted Rand index between the partitions of two
+    halves, with the least shrinkage that was tried. The indices are those of the partition with that many segments, in
+    the space of the clustering (``silhouette_full``: in the scaled space), on at most ``CURVE_ROWS`` rows; None where
+    they are undefined. ``smallest_share`` is the share of the smallest segment.
     """
 
     k: int
@@ -52,6 +58,8 @@ class ChoiceOfK(NamedTuple):
     calinski_harabasz: float | None
     davies_bouldin: float | None
     smallest_share: float
+    agreement: float
+    shrinkage: float
 
 
 class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -62,8 +70,11 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
        needed to keep the share of outliers within bounds. This step sees the features standardised and compressed by an
        inverse hyperbolic sine, since a power transform pulls in just the extremes it looks for.
     3. The other rows are partitioned by K-means, by turns with a projection on the discriminants of the segments.
-    4. The number of segments is the largest whose prediction strength, the mean over splits of the rows in halves, is
-       at least ``min_strength``; if there is none, the one with the highest, and `notes_` says so.
+    4. The number of segments is the largest that halves of the rows confirm: even in the weakest segment, the pairs
+       that the other half's partition keeps together exceed chance by ``min_strength`` of what is possible
+       (prediction strength, mean over splits less its standard error; two segments need 0.8 at least, since any long
+       cloud can be cut in the middle). If there is none, it is the one on which the halves agree best (adjusted Rand
+       index), and `notes_` says so.
 
     Parameters
     ----------
@@ -72,8 +83,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     reduction : {"discriminant", "pca"} or None, default="discriminant"
         Projection in which K-means runs: linear discriminants of the segments, the principal components that hold 90 %
         of the variance, or none.
-    shrinkage : float in [0, 1], default=0.1
-        Shrinkage of the covariance within segments that the discriminants use.
+    shrinkage : float in [0, 1] or None, default=None
+        Shrinkage of the covariance within segments that the discriminants use. None takes 0.1 or 0.5, whichever gives
+        the higher prediction strength; 0.1 if ``n_clusters`` is given.
     min_samples : int, default=10
         Rows within ``eps``, itself included, that make a row a core row.
     eps : float or None, default=None
@@ -85,9 +97,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         Number of segments; None takes it from the data. Never more than there are distinct rows.
     min_clusters, max_clusters : int, default=2 and 12
         Numbers of segments that are tried when it comes from the data.
-    min_strength : float in [0, 1], default=0.8
-        Prediction strength that a number of segments has to reach.
-    n_splits : int, default=5
+    min_strength : float in [0, 1], default=0.5
+        Prediction strength, corrected for chance and less its standard error, that a number of segments has to reach.
+    n_splits : int, default=6
         Splits in halves that prediction strength is averaged over.
     n_init : int, default=10
         Starts of K-means, of which the best is kept.
@@ -112,6 +124,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     confidence_ : ndarray of shape (n_samples,)
         1 - (distance to the own centre / distance to the next centre): 1 at the centre of a segment, 0 on the border
         between two; 1 if there is one segment only, 0 for an outlier.
+    shrinkage_ : float
+        Shrinkage as used.
     silhouette_, silhouette_full_ : float or None
         Mean silhouette of the rows in a segment, in the space of the clustering and in the scaled space of all
         features. A projection made from the labels flatters the first. From a sample of 10,000 above that many rows.
@@ -141,6 +155,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     Satopaa, Albrecht, Irwin and Raghavan 2011, "Finding a 'kneedle' in a haystack".
     Ding and Li 2007, "Adaptive dimension reduction using discriminant analysis and K-means clustering".
     Tibshirani and Walther 2005, "Cluster validation by prediction strength".
+    Hubert and Arabie 1985, "Comparing partitions".
 
     Examples
     --------
@@ -156,7 +171,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "scaling": [StrOptions(set(SCALERS))],
         "reduction": [StrOptions({"discriminant", "pca"}), None],
-        "shrinkage": [Interval(Real, 0, 1, closed="both")],
+        "shrinkage": [Interval(Real, 0, 1, closed="both"), None],
         "min_samples": [Interval(Integral, 1, None, closed="left")],
         "eps": [Interval(Real, 0, None, closed="neither"), None],
         "min_outlier_share": [Interval(Real, 0, 1, closed="left")],
@@ -175,7 +190,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         *,
         scaling: str = "yeo-johnson",
         reduction: str | None = "discriminant",
-        shrinkage: float = 0.1,
+        shrinkage: float | None = None,
         min_samples: int = 10,
         eps: float | None = None,
         min_outlier_share: float = 0.005,
@@ -183,8 +198,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         n_clusters: int | None = None,
         min_clusters: int = 2,
         max_clusters: int = 12,
-        min_strength: float = 0.8,
-        n_splits: int = 5,
+        min_strength: float = 0.5,
+        n_splits: int = 6,
         n_init: int = 10,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -246,8 +261,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)
 
         self.choices_of_k_: list[ChoiceOfK] = []
+        self.shrinkage_ = self._shrinkages()[0]
         k = self._choose_k(scaled_in, compressed_in, random) if self.n_clusters is None else self.n_clusters
-        self._partition = self._fit_partition(scaled_in, compressed_in, k, random)
+        self._partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random)
         self.n_clusters_ = len(self._partition.centres)
         if self.n_clusters_ < k:
             self.notes_.append(f"Only {self.n_clusters_} of {k} segments: there are no more distinct rows.")
@@ -328,21 +344,26 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         distances, _ = nearest(self._fitted_rows[self.core_sample_mask_], self._density_scaler.transform(X), 1)
         return distances[:, 0] > self.eps_
 
+    def _shrinkages(self) -> tuple[float, ...]:
+        if self.shrinkage is not None:
+            return (self.shrinkage,)
+        return SHRINKAGES if self.reduction == "discriminant" else SHRINKAGES[:1]
+
     def _fit_partition(
-        self, scaled: FloatArray, compressed: FloatArray, k: int, random: np.random.RandomState
+        self, scaled: FloatArray, compressed: FloatArray, k: int, shrinkage: float, random: np.random.RandomState
     ) -> Partition:
         return fit_partition(
             scaled,
             compressed,
             min(k, len(scaled)),
             reduction=self.reduction,
-            shrinkage=self.shrinkage,
+            shrinkage=shrinkage,
             n_init=self.n_init,
             random=random,
         )
 
     def _choose_k(self, scaled: FloatArray, compressed: FloatArray, random: np.random.RandomState) -> int:
-        """Measure each number of segments and return the one to take."""
+        """Measure each number of segments, set the shrinkage and return the number to take."""
         n, distinct = len(scaled), len(np.unique(scaled, axis=0))
         most = min(self.max_clusters, distinct, n // ROWS_PER_SEGMENT)
         if most < self.min_clusters:
@@ -354,38 +375,70 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             self.notes_.append(f"One segment: {reason} are too few for {self.min_clusters} segments.")
             return 1
         candidates = range(self.min_clusters, most + 1)
-        strengths = np.array([self._strengths(scaled, compressed, candidates, random) for _ in range(self.n_splits)])
+        # Of shape (splits, candidates, shrinkages, 2).
+        confirmed = np.array([self._confirmed(scaled, compressed, candidates, random) for _ in range(self.n_splits)])
         sample = random.permutation(n)[:CURVE_ROWS]
-        for k, strength in zip(candidates, strengths.T, strict=True):
-            partition = self._fit_partition(scaled[sample], compressed[sample], k, random)
-            smallest = float(np.bincount(partition.labels).min() / len(sample))
-            quality = _quality(scaled[sample], partition, CURVE_ROWS, random)
-            error = float(strength.std() / np.sqrt(self.n_splits))
-            self.choices_of_k_.append(ChoiceOfK(k, float(strength.mean()), error, *quality, smallest))
-        strong = [choice.k for choice in self.choices_of_k_ if choice.prediction_strength >= self.min_strength]
+        for position, k in enumerate(candidates):
+            strengths, agreements = np.moveaxis(confirmed[:, position], -1, 0)
+            best = int(strengths.mean(axis=0).argmax())
+            strength, shrinkage = strengths[:, best], self._shrinkages()[best]
+            partition = self._fit_partition(scaled[sample], compressed[sample], k, shrinkage, random)
+            self.choices_of_k_.append(
+                ChoiceOfK(
+                    k,
+                    float(strength.mean()),
+                    float(strength.std() / np.sqrt(self.n_splits)),
+                    *_quality(scaled[sample], partition, CURVE_ROWS, random),
+                    smallest_share=float(np.bincount(partition.labels).min() / len(sample)),
+                    agreement=float(agreements[:, 0].mean()),
+                    shrinkage=shrinkage,
+                )
+            )
+        strong = [choice for choice in self.choices_of_k_ if self._is_strong(choice)]
         if strong:
-            return max(strong)
-        best = max(self.choices_of_k_, key=lambda choice: choice.prediction_strength)
+            self.shrinkage_ = strong[-1].shrinkage
+            return strong[-1].k
+        # With the least shrinkage: much of it comes near plain K-means, which cuts any long cloud at the same places.
+        chosen = max(self.choices_of_k_, key=lambda choice: choice.agreement)
         self.notes_.append(
-            f"No number of segments reaches a prediction strength of {self.min_strength}; {best.k} comes nearest with "
-            f"{best.prediction_strength:.2f}. The segments are cuts through a continuum rather than groups apart."
+            f"No number of segments reaches the prediction strength asked for; halves of the customers agree best on "
+            f"{chosen.k} (strength {chosen.prediction_strength:.2f}, adjusted Rand index {chosen.agreement:.2f}). The "
+            "segments are cuts through a continuum rather than groups apart."
         )
-        return best.k
+        return chosen.k
 
-    def _strengths(
+    def _is_strong(self, choice: ChoiceOfK) -> bool:
+        bar = max(self.min_strength, STRENGTH_OF_TWO) if choice.k == 2 else self.min_strength
+        return choice.prediction_strength - choice.standard_error >= bar
+
+    def _confirmed(
         self, scaled: FloatArray, compressed: FloatArray, candidates: range, random: np.random.RandomState
-    ) -> list[float]:
-        """Return the prediction strength of each number of segments on one split, the mean of both directions."""
+    ) -> list[list[tuple[float, float]]]:
+        """Return prediction strength and agreement of each number and shrinkage on one split, means of both ways."""
         order = random.permutation(len(scaled))
         half = min(len(scaled) // 2, SPLIT_ROWS)
         first, second = order[:half], order[half : 2 * half]
-        strengths = []
-        for k in candidates:
-            one, other = (self._fit_partition(scaled[rows], compressed[rows], k, random) for rows in (first, second))
-            there = prediction_strength(other.labels, one.assign(scaled[second]))
-            back = prediction_strength(one.labels, other.assign(scaled[first]))
-            strengths.append((there + back) / 2)
-        return strengths
+        return [
+            [
+                _mean_confirmation(scaled[first], scaled[second], *pair)
+                for pair in zip(
+                    *(
+                        fit_partitions(
+                            scaled[rows],
+                            compressed[rows],
+                            k,
+                            reduction=self.reduction,
+                            shrinkages=self._shrinkages(),
+                            n_init=self.n_init,
+                            random=random,
+                        )
+                        for rows in (first, second)
+                    ),
+                    strict=True,
+                )
+            ]
+            for k in candidates
+        ]
 
     def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
         tags = super().__sklearn_tags__()
@@ -407,6 +460,15 @@ class _Compression:
     def transform(self, X: FloatArray) -> FloatArray:
         compressed: FloatArray = self._after.transform(np.arcsinh(2 * self._before.transform(X)))
         return compressed
+
+
+def _mean_confirmation(first: FloatArray, second: FloatArray, one: Partition, other: Partition) -> tuple[float, float]:
+    """Return prediction strength and adjusted Rand index of two partitions on each other's rows."""
+    pairs = ((other.labels, one.assign(second)), (one.labels, other.assign(first)))
+    strengths, agreements = zip(
+        *((prediction_strength(*pair), adjusted_rand_score(*pair)) for pair in pairs), strict=True
+    )
+    return sum(strengths) / 2, sum(agreements) / 2
 
 
 def _confidence(centre_distances: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +61,29 @@ def fit_partition(
     n_init: int,
     random: Random,
 ) -> Partition:
-    """Partition the rows into at most ``n_segments`` segments.
+    """Partition the rows into at most ``n_segments`` segments: `fit_partitions` with one shrinkage."""
+    [partition] = fit_partitions(
+        scaled, compressed, n_segments, reduction=reduction, shrinkages=(shrinkage,), n_init=n_init, random=random
+    )
+    return partition
+
+
+def fit_partitions(
+    scaled: FloatArray,
+    compressed: FloatArray,
+    n_segments: int,
+    *,
+    reduction: str | None,
+    shrinkages: Sequence[float],
+    n_init: int,
+    random: Random,
+) -> list[Partition]:
+    """Partition the rows into at most ``n_segments`` segments, once per shrinkage and from the same start.
 
     With ``reduction="discriminant"``, K-means on ``compressed`` gives a start; then, by turns, the rows are projected
     on the linear discriminants of the segments and K-means is continued there (adaptive dimension reduction: Ding and
     Li 2007, "Adaptive dimension reduction using discriminant analysis and K-means clustering"). With ``"pca"``
-    K-means runs on principal components of ``scaled``, with None on ``scaled`` itself.
+    K-means runs on principal components of ``scaled``, with None on ``scaled`` itself, and shrinkage has no effect.
 
     Parameters
     ----------
@@ -82,15 +100,26 @@ def fit_partition(
     start = compressed if reduction == "discriminant" else scaled @ projection
     labels = _k_means(start, n_segments, "k-means++", n_init, random)
     if reduction == "discriminant":
-        for _ in range(REFINEMENTS):
-            if labels.max() == 0:
-                break
-            projection = discriminants(scaled, labels, shrinkage)
-            projected = scaled @ projection
-            centres = _centres(projected, labels)
-            previous, labels = labels, _k_means(projected, len(centres), centres, 1, random)
-            if np.array_equal(labels, previous):
-                break
+        return [_ordered(scaled, *_refined(scaled, labels, shrinkage, random)) for shrinkage in shrinkages]
+    return [_ordered(scaled, projection, labels)] * len(shrinkages)
+
+
+def _refined(scaled: FloatArray, labels: Labels, shrinkage: float, random: Random) -> tuple[FloatArray, Labels]:
+    """Return projection and labels after the discriminant loop."""
+    projection = np.eye(scaled.shape[1])
+    for _ in range(REFINEMENTS):
+        if labels.max() == 0:
+            break
+        projection = discriminants(scaled, labels, shrinkage)
+        projected = scaled @ projection
+        centres = _centres(projected, labels)
+        previous, labels = labels, _k_means(projected, len(centres), centres, 1, random)
+        if np.array_equal(labels, previous):
+            break
+    return projection, labels
+
+
+def _ordered(scaled: FloatArray, projection: FloatArray, labels: Labels) -> Partition:
     # The labels are those of the centres, so that a fitted row gets the same segment again.
     partition = Partition(projection, _centres(scaled @ projection, labels), labels)
     assigned = partition.assign(scaled)
@@ -119,7 +148,7 @@ def discriminants(scaled: FloatArray, labels: Labels, shrinkage: float) -> Float
 
 
 def prediction_strength(labels: Labels, predicted: Labels) -> float:
-    """Return the share of pairs that stay together, in the segment where it is lowest.
+    """Return the share of pairs that stay together, beyond chance, in the segment where it is lowest.
 
     Parameters
     ----------
@@ -128,16 +157,28 @@ def prediction_strength(labels: Labels, predicted: Labels) -> float:
     predicted : ndarray of shape (n,)
         Segments of the same rows by a partition fitted on other rows.
 
+    Returns
+    -------
+    float
+        1 if every pair of a segment stays together, 0 if no more than of any two rows, below 0 if fewer.
+
     Notes
     -----
-    Tibshirani and Walther 2005, "Cluster validation by prediction strength". A segment of one row has no pairs and
-    counts as 0: nothing confirms it.
+    Tibshirani and Walther 2005, "Cluster validation by prediction strength", corrected for chance in the way of
+    Hubert and Arabie 1985, "Comparing partitions": (share - expected) / (1 - expected), where expected is the share of
+    all pairs that ``predicted`` puts together. Without that, few segments and large ones look strong whatever the
+    rows are like. A segment of one row has no pairs and counts as none kept: nothing confirms it.
     """
     table = np.zeros((labels.max() + 1, predicted.max() + 1))
     np.add.at(table, (labels, predicted), 1)
-    sizes = table.sum(axis=1)
-    together = (table * (table - 1)).sum(axis=1)
-    return float(np.min(together / np.maximum(sizes * (sizes - 1), 1)))
+    together = float((_pairs(table).sum(axis=1) / np.maximum(_pairs(table.sum(axis=1)), 1)).min())
+    expected = float(_pairs(table.sum(axis=0)).sum() / max(_pairs(table.sum()), 1))
+    return (together - expected) / (1 - expected) if expected < 1 else together
+
+
+def _pairs(counts: FloatArray) -> FloatArray:
+    pairs: FloatArray = counts * (counts - 1) / 2
+    return pairs
 
 
 def _k_means(X: FloatArray, n_clusters: int, init: str | FloatArray, n_init: int, random: Random) -> Labels:

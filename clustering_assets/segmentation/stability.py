@@ -51,7 +51,9 @@ def segment_stability(
         rows = np.unique(random.randint(n, size=n))
         rows = np.sort(random.permutation(rows)[:max_rows])
         resampled = clone(segmenter).set_params(
-            n_clusters=segmenter.n_clusters_, random_state=random.randint(np.iinfo(np.int32).max)
+            n_clusters=segmenter.n_clusters_,
+            shrinkage=segmenter.shrinkage_,
+            random_state=random.randint(np.iinfo(np.int32).max),
         )
         resampled.fit(rows_of(rows))
         similarities += _best_jaccard(segmenter.labels_[rows], resampled.labels_, segmenter.n_clusters_)

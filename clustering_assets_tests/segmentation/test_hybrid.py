@@ -53,7 +53,7 @@ def test_planted_groups_and_their_number_are_found(planted):
 )
 def test_planted_groups_are_found_by_other_scalings_and_reductions(scaling, reduction):
     X, truth = blobs(seed=3)
-    labels = quick(scaling=scaling, reduction=reduction).fit_predict(X)
+    labels = quick(scaling=scaling, reduction=reduction, n_clusters=4).fit_predict(X)
     assert adjusted_rand_score(truth[labels >= 0], labels[labels >= 0]) > 0.95
 
 
@@ -185,9 +185,13 @@ def test_constant_and_missing_features_are_ignored_and_named():
 def test_choices_of_k_record_every_number_that_was_tried(planted):
     _, _, segmenter = planted
     assert [choice.k for choice in segmenter.choices_of_k_] == [2, 3, 4, 5, 6]
-    strong = [choice.k for choice in segmenter.choices_of_k_ if choice.prediction_strength >= segmenter.min_strength]
-    assert segmenter.n_clusters_ == max(strong)
-    assert all(0 <= choice.prediction_strength <= 1 for choice in segmenter.choices_of_k_)
+    strong = [
+        choice
+        for choice in segmenter.choices_of_k_
+        if choice.prediction_strength - choice.standard_error >= (0.8 if choice.k == 2 else segmenter.min_strength)
+    ]
+    assert (segmenter.n_clusters_, segmenter.shrinkage_) == (strong[-1].k, strong[-1].shrinkage)
+    assert all(choice.prediction_strength <= 1 and choice.agreement <= 1 for choice in segmenter.choices_of_k_)
 
 
 def test_number_of_segments_can_be_given(planted):
@@ -196,11 +200,27 @@ def test_number_of_segments_can_be_given(planted):
     assert segmenter.choices_of_k_ == []
 
 
-def test_one_continuum_is_admitted():
-    X = np.random.default_rng(0).uniform(size=(300, 2))
-    segmenter = quick(min_strength=1.0).fit(X)
+@pytest.mark.parametrize("seed", range(4))
+def test_one_cloud_of_correlated_features_is_not_confirmed(seed):
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(800, 6)) @ random.normal(size=(6, 12)) + random.normal(size=(800, 12))
+    segmenter = quick(n_splits=5).fit(X)
     assert "continuum" in segmenter.notes_[0]
-    assert segmenter.n_clusters_ >= 2
+    assert segmenter.n_clusters_ == max(segmenter.choices_of_k_, key=lambda choice: choice.agreement).k
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_small_segment_beside_large_ones_is_found(seed):
+    X, truth = blobs(sizes=(500, 300, 30), seed=seed)
+    labels = quick().fit_predict(X)
+    assert adjusted_rand_score(truth[labels >= 0], labels[labels >= 0]) > 0.95
+
+
+def test_shrinkage_can_be_given():
+    X, _ = blobs()
+    segmenter = quick(shrinkage=0.3).fit(X)
+    assert segmenter.shrinkage_ == 0.3
+    assert {choice.shrinkage for choice in segmenter.choices_of_k_} == {0.3}
 
 
 @pytest.mark.parametrize(
