@@ -6,6 +6,7 @@ depends on the files in the folder alone, not on the order in which they came.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -108,6 +109,8 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     """
     if not folder.is_dir():
         raise NoUsableRows(f"The source folder {folder} does not exist: create it or set CLUSTERING_SOURCE_DIR.")
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise NoUsableRows(f"The source folder {folder} cannot be opened: check its permissions.")
     layouts = layouts_for(folder, layout)
     settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts))
     before = _recorded(backend)
@@ -164,7 +167,7 @@ def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: dateti
     closed: list[str] = []
     for file in find_files(folder):
         rows = known.pop(file.name, [])
-        last_good = [row for row in rows if row.status == "loaded"]
+        last_good = _last_good(rows)
         note = _note(file, settings, now)
         if file.problem:
             closed.append(f"{file.name}/")
@@ -224,6 +227,12 @@ def _unusable(note: SourceFile, problem: Exception, last_good: Sequence[SourceFi
     return replace(note, status="unusable", reason=f"{problem}{stays}")
 
 
+def _last_good(rows: Sequence[SourceFile]) -> list[SourceFile]:
+    """Rows of the version of a file that is loaded, sheets that were ignored included."""
+    loaded = {row.content_hash for row in rows if row.status == "loaded"}
+    return [row for row in rows if row.content_hash in loaded]
+
+
 def _known_hash(rows: Sequence[SourceFile], note: SourceFile) -> str:
     """Hash of a file that was not touched since; a file that could not be read then is looked at again."""
     return next((row.content_hash for row in rows if row.stamp == note.stamp), "")
@@ -260,7 +269,7 @@ def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layou
             except UnusableFile as problem:
                 if isinstance(problem, UnreadableNow):
                     note = replace(note, content_hash="")
-                last_good = [row for row in older if row.status == "loaded" and row.content_hash != note.content_hash]
+                last_good = [row for row in _last_good(older) if row.content_hash != note.content_hash]
                 plan.noted.append(_unusable(note, problem, last_good))
                 plan.kept += last_good
         plan.gone |= {row.source_file for row in older} - {row.source_file for row in last_good}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import glob
 import gzip
 import io
 import logging
@@ -280,7 +281,7 @@ def _stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, dialect: _Dial
                 $path, delim = $separator, quote = '"', escape = '"', header = true, columns = {{{columns}}},
                 auto_detect = false, store_rejects = true, strict_mode = {dialect.is_strict},
                 compression = '{compression}', hive_partitioning = false)""",
-        {"path": str(path)},
+        {"path": glob.escape(str(path))},
         dialect,
     )
     # A row has an error for each field too few or too many: the one at the row's end says how many there are.
@@ -313,7 +314,7 @@ def _stage_transcoded(connection: duckdb.DuckDBPyConnection, file: FoundFile, di
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]) -> RawRows:
-    path = {"path": str(file.path)}
+    path = {"path": glob.escape(str(file.path))}
     with _damage_named("Parquet file"):
         source = "read_parquet($path, hive_partitioning = false)"
         columns = connection.execute(f"select * from {source} limit 0", path).description or []

@@ -266,7 +266,7 @@ def _finite(number: ir.FloatingValue) -> ir.FloatingValue:
 
 
 def _whole(number: ir.FloatingValue) -> ir.IntegerValue:
-    is_whole = (number == number.floor()) & (number.abs() <= _LARGEST_WHOLE)
+    is_whole = (number % 1 == 0) & (number.abs() <= _LARGEST_WHOLE)
     return ibis.ifelse(is_whole, number, ibis.null("float64")).cast("int64")
 
 
