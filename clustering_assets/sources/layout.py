@@ -8,25 +8,17 @@ from enum import StrEnum
 
 import ibis.expr.types as ir
 
+from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.sources.files import UnusableFile
 
-CANONICAL = (
-    "order_id",
-    "customer_id",
-    "sku",
-    "order_date",
-    "quantity",
-    "line_value",
-    "return_quantity",
-    "return_date",
-    "category",
-    "brand",
-    "return_reason",
-    "unit_price",
-    "return_id",
-)
-"""Columns that a source can give: those of ``bronze.order_lines`` that are not made while reading, ``unit_price`` (used
-where there is no ``line_value``) and ``return_id`` (tells two returns of one sale apart)."""
+_MADE_WHILE_READING = ("source_customer_id", "source_file", "source_row", "quality_flags", "ingested_at")
+
+READABLE = tuple(name for name in ORDER_LINES.column_names if name not in _MADE_WHILE_READING)
+"""Columns of ``bronze.order_lines`` that a source can give."""
+
+CANONICAL = (*READABLE, "unit_price", "return_id")
+"""What a source can give: besides those, ``unit_price`` (used where there is no ``line_value``) and ``return_id`` (tells
+two returns of one sale apart)."""
 
 _SHOWN = 8
 

@@ -19,29 +19,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clustering_assets.sources import online_retail, order_lines, returns_export
 from clustering_assets.sources.files import MAPPING_FILE
-from clustering_assets.sources.layout import Layout, Repeats
+from clustering_assets.sources.layout import CANONICAL, Layout, Repeats
 
 KNOWN_LAYOUTS = {layout.name: layout for layout in (returns_export.LAYOUT, online_retail.LAYOUT, order_lines.LAYOUT)}
 
-_Canonical = Literal[
-    "order_id",
-    "customer_id",
-    "sku",
-    "order_date",
-    "quantity",
-    "line_value",
-    "return_quantity",
-    "return_date",
-    "category",
-    "brand",
-    "return_reason",
-    "unit_price",
-    "return_id",
-]
+
+def _known(name: str) -> str:
+    if name not in CANONICAL:
+        raise ValueError(f"is no column of an order line; those are {', '.join(CANONICAL)}")
+    return name
+
+
+_Canonical = Annotated[str, AfterValidator(_known)]
 
 
 class BadMapping(Exception):
@@ -67,7 +60,9 @@ class _MappingFile(BaseModel):
             raise ValueError(
                 f"'layout' is one of {', '.join(KNOWN_LAYOUTS)}, and only date_format and decimal_mark go with it"
             )
-        lacking = [name for name in order_lines.REQUIRED if self.columns is not None and name not in self.columns]
+        lacking = [
+            name for name in order_lines.LAYOUT.required if self.columns is not None and name not in self.columns
+        ]
         if lacking:
             raise ValueError(f"'columns' lacks {', '.join(lacking)}")
         return self
@@ -106,7 +101,10 @@ def _read(path: Path) -> _MappingFile:
         raise BadMapping(f"{path} is no readable YAML: {error}") from error
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
+            f"{_key(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()
         )
         raise BadMapping(f"{path} cannot be used: {faults}") from error
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    return ".".join(str(step) for step in location if step != "[key]") or "the file"

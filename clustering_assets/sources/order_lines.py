@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from clustering_assets.sources.layout import Layout, Repeats
+from clustering_assets.contracts import ORDER_LINES
+from clustering_assets.sources.layout import READABLE, Layout, Repeats
 
-READABLE = (
-    "order_id",
-    "customer_id",
-    "sku",
-    "order_date",
-    "quantity",
-    "line_value",
-    "return_quantity",
-    "return_date",
-    "category",
-    "brand",
-    "return_reason",
-)
-"""Columns of ``bronze.order_lines`` that a source can give; the others are made while reading."""
-
-REQUIRED = ("order_id", "customer_id", "sku")
-
-LAYOUT = Layout("order_lines", {name: (name,) for name in READABLE}, REQUIRED, Repeats.LATEST)
+LAYOUT = Layout("order_lines", {name: (name,) for name in READABLE}, ORDER_LINES.key, Repeats.LATEST)

@@ -6,7 +6,7 @@ import pytest
 
 from clustering_assets.sources import online_retail, order_lines, returns_export
 from clustering_assets.sources.files import UnusableFile
-from clustering_assets.sources.layout import recognise
+from clustering_assets.sources.layout import READABLE, recognise
 from clustering_assets.sources.mapping import KNOWN_LAYOUTS
 from clustering_assets_tests.sources.bronze import Bronze
 
@@ -27,7 +27,7 @@ FIRST_EDITION = [
     ("header", "name"),
     [
         (["order_id", "customer_id", "sku"], "order_lines"),
-        ([f" {name.upper()}\t" for name in order_lines.READABLE], "order_lines"),
+        ([f" {name.upper()}\t" for name in READABLE], "order_lines"),
         ([names[0] for names in returns_export.COLUMNS.values()], "returns_export"),
         ([returns_export.COLUMNS[name][0].lower() for name in returns_export.REQUIRED], "returns_export"),
         ([names[0] for names in online_retail.COLUMNS.values()], "online_retail"),
