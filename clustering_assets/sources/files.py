@@ -25,6 +25,11 @@ class UnreadableNow(UnusableFile):
     """A file that could not be read this time, whatever its content is: the next load tries again."""
 
 
+def in_short(error: BaseException) -> str:
+    """First line of what an error says; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file of the source folder, before its content is looked at.

@@ -31,7 +31,15 @@ from clustering_assets.contracts import (
 )
 from clustering_assets.sources import online_retail, repeats
 from clustering_assets.sources.cancellations import match
-from clustering_assets.sources.files import FoundFile, UnreadableNow, UnusableFile, content_hash, find_files, stamp
+from clustering_assets.sources.files import (
+    FoundFile,
+    UnreadableNow,
+    UnusableFile,
+    content_hash,
+    find_files,
+    in_short,
+    stamp,
+)
 from clustering_assets.sources.layout import Layout, Repeats
 from clustering_assets.sources.mapping import layouts_for
 from clustering_assets.sources.reading import NUMBERED_ROWS, RAW_REJECTS, RawRows, UnusableSheet, read_rows
@@ -107,7 +115,7 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     mapping.BadMapping
         If ``source.yaml`` or the configured layout cannot be used.
     """
-    if not folder.is_dir():
+    if not os.access(folder, os.F_OK) or not folder.is_dir():
         raise NoUsableRows(f"The source folder {folder} does not exist: create it or set CLUSTERING_SOURCE_DIR.")
     if not os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise NoUsableRows(f"The source folder {folder} cannot be opened: check its permissions.")
@@ -129,6 +137,8 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     finally:
         for contract in _TABLES:
             backend.con.execute(f"drop table if exists {_INCOMING}{contract.name}")
+        for name in ("repeated_rows", "combined_lines"):
+            backend.con.execute(f"drop table if exists {name}")
     return True
 
 
@@ -291,7 +301,7 @@ def _read(backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: So
     except UnusableFile as error:
         problem = error
     except (duckdb.Error, OSError, MemoryError) as error:
-        problem = UnreadableNow(f"could not be read ({str(error).splitlines()[0]}): run again")
+        problem = UnreadableNow(f"could not be read ({in_short(error)}): run again")
     if stamp(file.path) != file.stamp:
         problem = UnreadableNow("changed while it was read: run again when it is complete")
     if problem:

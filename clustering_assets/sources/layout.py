@@ -17,8 +17,8 @@ READABLE = tuple(name for name in ORDER_LINES.column_names if name not in _MADE_
 """Columns of ``bronze.order_lines`` that a source can give."""
 
 CANONICAL = (*READABLE, "unit_price", "return_id")
-"""What a source can give: besides those, ``unit_price`` (used where there is no ``line_value``) and ``return_id`` (tells
-two returns of one sale apart)."""
+"""What a source can give: besides those, ``unit_price`` (used where there is no ``line_value``) and ``return_id``
+(tells two returns of one sale apart)."""
 
 _SHOWN = 8
 

@@ -25,7 +25,7 @@ import fastexcel
 import pyarrow as pa
 
 from clustering_assets.contracts import ORDER_LINES
-from clustering_assets.sources.files import FoundFile, UnusableFile
+from clustering_assets.sources.files import FoundFile, UnusableFile, in_short
 from clustering_assets.sources.layout import CANONICAL, Layout, recognise
 
 RAW_TABLE = "raw_rows"
@@ -140,7 +140,7 @@ def _damage_named(what: str) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException) as error:
-        raise UnusableFile(f"is a damaged {what} ({str(error).splitlines()[0]}): export or copy it again") from error
+        raise UnusableFile(f"is a damaged {what} ({in_short(error)}): export or copy it again") from error
 
 
 def _stage(
