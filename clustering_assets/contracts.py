@@ -715,3 +715,6 @@ ALL_TABLES: tuple[TableContract, ...] = (
     SEGMENT_PROFILES,
 )
 """Every table of the warehouse, in the order of the layers."""
+
+BOOKKEEPING: tuple[TableContract, ...] = (SUPERSEDED_LINES, CANCELLATIONS, FILE_STATE)
+"""Tables that the loading of bronze keeps for itself; every other table is an asset, with a check of its contract."""

@@ -106,11 +106,6 @@ def table(backend: Backend, contract: TableContract) -> ir.Table:
     return backend.table(contract.name, database=contract.layer)
 
 
-def in_contract_types(contract: TableContract, rows: ir.Table) -> ir.Table:
-    """Return the columns of a contract in its order, each cast to its type."""
-    return rows.select(**{column.name: rows[column.name].cast(column.type) for column in contract.columns})
-
-
 def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd.DataFrame | pa.Table) -> None:
     """Write a table whole, with the contract's columns, order, types and descriptions."""
     if isinstance(rows, ir.Table):

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
-from clustering_assets import contracts
-from clustering_assets.contracts import Column, Imputation, TableContract
+from clustering_assets.contracts import ALL_TABLES, Column, Imputation, TableContract
 
 DICTIONARY_HEADER = ("Column", "Type", "Unit", "Group", "Missing value", "Range", "Description")
 
@@ -43,13 +41,9 @@ def render_data_dictionary() -> str:
         "# Data dictionary",
         "Generated from `clustering_assets/contracts.py` by `python -m clustering_assets.reports.data_dictionary`; "
         "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends.",
-        *(_section(table) for table in _tables()),
+        *(_section(table) for table in ALL_TABLES),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _tables() -> Iterable[TableContract]:
-    return (value for value in vars(contracts).values() if isinstance(value, TableContract))
 
 
 def _section(table: TableContract) -> str:

@@ -45,7 +45,7 @@ from clustering_assets.sources.mapping import layouts_for
 from clustering_assets.sources.reading import NUMBERED_ROWS, RAW_REJECTS, RawRows, UnusableSheet, read_rows
 from clustering_assets.sources.values import CANDIDATES, candidate_query, conventions
 from clustering_assets.versions import fingerprint
-from clustering_assets.warehouse import describe_table, has_table, replace_table, table, transaction
+from clustering_assets.warehouse import SQL_TYPES, describe_table, has_table, replace_table, table, transaction
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -258,11 +258,8 @@ def _same_or_new(rows: Sequence[SourceFile], note: SourceFile) -> SourceFile:
 
 def _create_incoming(backend: Backend) -> None:
     for contract in _TABLES:
-        columns = ", ".join(f'"{column.name}" {_SQL_TYPES[column.type]}' for column in contract.columns)
+        columns = ", ".join(f'"{column.name}" {SQL_TYPES[column.type]}' for column in contract.columns)
         backend.con.execute(f"create or replace table {_INCOMING}{contract.name} ({columns})")
-
-
-_SQL_TYPES = {"string": "varchar", "int64": "bigint", "float64": "double", "timestamp": "timestamp"}
 
 
 def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout]) -> None:

@@ -18,9 +18,6 @@ import ibis.expr.types as ir
 from clustering_assets.sources.layout import CANONICAL
 from clustering_assets.sources.reading import NUMBERED_ROWS, RawRows
 
-DATE_FLAGS = ("BAD_ORDER_DATE", "BAD_RETURN_DATE", "RETURN_BEFORE_ORDER")
-"""Flags of a line one of whose dates could not be used."""
-
 _TEXT_COLUMNS = ("category", "brand", "return_reason", "return_id")
 _NUMBERS = ("quantity", "line_value", "unit_price", "return_quantity")
 _DATES = ("order_date", "return_date")
