@@ -607,7 +607,8 @@ SCALED_FEATURES = TableContract(
 SEGMENT_MODEL = TableContract(
     "gold",
     "segment_model",
-    "The fitted segmentation: its parameters, what they were chosen from and how good the result is.",
+    "The fitted models: their parameters, what they were chosen from, how good the result is and what changed since "
+    "the fit before. gold.customer_segments names the newest.",
     "One row per fitted model",
     ("model_run_id",),
     (
@@ -632,6 +633,36 @@ SEGMENT_MODEL = TableContract(
         _text("k_distance_curve", "Ascending k-distances that eps comes from, thinned, as JSON.", required=True),
         _text("choices_of_k", "What each number of segments would have given, as JSON.", required=True),
         _text("notes", "What a reader has to know about this fit, in sentences; mostly empty.", required=True),
+        _text("model_file", "File of the fitted model, relative to the home folder.", required=True),
+        _text("versions", "Versions of what the model was fitted with, as JSON.", required=True),
+        _text("segment_ids", "Label that the model gives -> segment id, as JSON.", required=True),
+        _count("next_segment_id", "Id that the next new segment gets: above every id ever given."),
+        Column(
+            "smallest_segment_share",
+            "float64",
+            "Customers of the smallest segment, divided by all customers.",
+            "share",
+            True,
+            0,
+            1,
+        ),
+        _text("feature_drift", "Feature -> PSI against the fit before, as JSON; null where there is none to compare."),
+        Column(
+            "largest_feature_drift",
+            "float64",
+            "Greatest PSI (population stability index) of a feature: under 0.1 little, above 0.25 much has changed.",
+            minimum=0,
+        ),
+        Column("segment_size_drift", "float64", "PSI of the segments' shares against the fit before.", minimum=0),
+        Column(
+            "kept_segment_share",
+            "float64",
+            "Customers who kept their segment id since the fit before, of those in both; null where there are none.",
+            "share",
+            False,
+            0,
+            1,
+        ),
     ),
 )
 
@@ -655,25 +686,50 @@ CUSTOMER_SEGMENTS = TableContract(
 )
 
 
-def _share(name: str, description: str) -> Column:
-    return Column(name, "float64", description, "share", minimum=0, maximum=1)
+def _features(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CUSTOMER_FEATURES.qualified_name}.{name}" for name in names)
 
+
+def _share(name: str, description: str, source: tuple[str, ...] = ()) -> Column:
+    return Column(name, "float64", description, "share", minimum=0, maximum=1, source=source)
+
+
+_SCALED = tuple(f"{SCALED_FEATURES.qualified_name}.{column.name}_scaled" for column in CLUSTERING_FEATURES)
+_OWN_UNITS = _features(*(column.name for column in CLUSTERING_FEATURES))
+_SEGMENT_ID = f"{CUSTOMER_SEGMENTS.qualified_name}.segment_id"
+_OF_BEHAVIOUR = (*_OWN_UNITS, _SEGMENT_ID)
+_OF_DISTANCES = (*_SCALED, _SEGMENT_ID)
+_RETURNED_VALUE = _features("returned_line_count", "mean_return_value")
 
 SEGMENT_PROFILES = TableContract(
     "gold",
     "segment_profiles",
-    "What the segments are: size, value, typical behaviour, what sets them apart and what to do.",
+    "What the segments are: size, value, typical behaviour, what sets them apart, what to do and what it could save.",
     "One row per segment, the outliers included",
     ("segment_id",),
     (
-        Column("segment_id", "int64", "Segment; -1 is the outliers.", required=True, minimum=-1),
-        _text("segment_name", "Name, unique within a run.", required=True),
-        _text("description", "One sentence derived from the figures.", required=True),
-        _count("customers", "Customers in the segment.", "customers"),
-        _share("share", "Share of the customers."),
-        _share("order_share", "Share of the orders."),
-        _share("value_share", "Share of the order value."),
-        _share("returned_value_share", "Share of the returned value."),
+        Column("segment_id", "int64", "Segment; -1 is the outliers.", "", True, -1, source=(_SEGMENT_ID,)),
+        Column("segment_name", "string", "Name, unique within a run.", required=True, source=_OF_BEHAVIOUR),
+        Column(
+            "description",
+            "string",
+            "One sentence derived from the figures.",
+            required=True,
+            source=_OF_BEHAVIOUR,
+        ),
+        Column(
+            "customers",
+            "int64",
+            "Customers in the segment.",
+            "customers",
+            required=True,
+            minimum=0,
+            source=(_SEGMENT_ID,),
+        ),
+        _share("share", "Share of the customers.", (_SEGMENT_ID,)),
+        _share("order_share", "Share of the orders.", _features("order_count")),
+        _share("value_share", "Share of the order value.", _features("order_count", "mean_order_value")),
+        _share("returned_value_share", "Share of the returned value.", _RETURNED_VALUE),
         *(
             Column(
                 f"{column.name}_{statistic}",
@@ -686,15 +742,212 @@ SEGMENT_PROFILES = TableContract(
             for column in CLUSTERING_FEATURES
             for statistic in ("mean", "median")
         ),
-        _text(
+        Column(
             "distinguishing_features",
+            "string",
             "Features that set the segment apart, with the difference of means against all others in standard "
             "deviations of the scaled feature.",
             required=True,
+            source=_SCALED,
         ),
-        Column("silhouette", "float64", "Mean over its customers, in the full scaled space.", "", False, -1, 1),
+        Column(
+            "rule",
+            "string",
+            "Rule in the features' own units that comes nearest to the segment; null where there are too few customers "
+            "to make one from.",
+            source=_OF_BEHAVIOUR,
+        ),
+        _share(
+            "rule_precision",
+            "Share of the customers who follow the rule that are in the segment, cross-validated; null where nobody "
+            "follows it.",
+            _OF_BEHAVIOUR,
+        ),
+        _share(
+            "rule_recall",
+            "Share of the segment's customers who follow the rule, cross-validated.",
+            _OF_BEHAVIOUR,
+        ),
+        Column(
+            "silhouette",
+            "float64",
+            "Mean over its customers, in the full scaled space.",
+            "",
+            False,
+            -1,
+            1,
+            source=_OF_DISTANCES,
+        ),
         Column("stability", "float64", "Mean bootstrap Jaccard similarity (Hennig 2007).", "", False, 0, 1),
         _text("recommended_action", "What to do about the segment.", required=True),
+        Column(
+            "return_cost",
+            "float64",
+            "What the segment's returns cost beside the refunds, over the span of the data and with the costs that "
+            "the vocabulary assumes; null where order lines have no value.",
+            "money",
+            minimum=0,
+            source=_RETURNED_VALUE,
+        ),
+        Column(
+            "possible_saving",
+            "float64",
+            "What of it the recommended action could avert: 0 where it is no measure against returns.",
+            "money",
+            minimum=0,
+            source=_RETURNED_VALUE,
+        ),
+        _text("saving_assumption", "What the saving is reckoned from, in one sentence.", required=True),
+    ),
+)
+
+CUSTOMER_REASONS = TableContract(
+    "gold",
+    "customer_reasons",
+    "Why each customer is in its segment: how near the next one is and which features decided.",
+    "One row per customer",
+    ("customer_id",),
+    (
+        Column(
+            "customer_id",
+            "string",
+            "Canonical customer id.",
+            required=True,
+            personal=True,
+            source=(f"{CUSTOMER_SEGMENTS.qualified_name}.customer_id",),
+        ),
+        Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, source=(_SEGMENT_ID,)),
+        Column(
+            "distance",
+            "float64",
+            "To the centre of the segment, in the space of the clustering; null for an outlier.",
+            minimum=0,
+            source=_OF_DISTANCES,
+        ),
+        Column(
+            "next_segment_id",
+            "int64",
+            "Nearest other segment, for an outlier the nearest; null where there is none.",
+            minimum=0,
+            source=_OF_DISTANCES,
+        ),
+        Column("next_distance", "float64", "To the centre of that segment.", minimum=0, source=_OF_DISTANCES),
+        *(
+            Column(
+                f"reason_{number}",
+                "string",
+                f"The feature that did {most} to put the customer in this segment and not the next, with its value and "
+                "the typical one; for an outlier the feature that is out of the ordinary.",
+                source=(*_OWN_UNITS, *_OF_DISTANCES),
+            )
+            for number, most in enumerate(("most", "second most", "third most"), start=1)
+        ),
+    ),
+)
+
+SEGMENT_CHANGES = TableContract(
+    "gold",
+    "segment_changes",
+    "Who changed segments since the fit before, came or left; who stayed is not listed.",
+    "One row per customer who moved, joined or left",
+    ("customer_id",),
+    (
+        _text("customer_id", "Canonical customer id.", required=True, personal=True),
+        _text("change", "moved, joined (was not there before) or left (is there no more).", required=True),
+        Column("from_segment_id", "int64", "Segment before, -1 for an outlier; null for who joined.", minimum=-1),
+        _text("from_segment_name", "Name of that segment at the time."),
+        Column("to_segment_id", "int64", "Segment now, -1 for an outlier; null for who left.", minimum=-1),
+        _text("to_segment_name", "Name of that segment."),
+        _share("share_of_from", "Customers who went the same way, of those in the segment before."),
+        _share("share_of_to", "Customers who came the same way, of those in the segment now."),
+        _text("from_model_run_id", "The fit before.", required=True),
+        _text("model_run_id", "The fit that gave the segment now.", required=True),
+        _moment("changed_at", "When the change was found.", required=True),
+    ),
+)
+
+MODEL_ASSIGNMENTS = TableContract(
+    "gold",
+    "model_assignments",
+    "The customers as they are now, in the segments of a model that was fitted before.",
+    "One row per customer",
+    ("customer_id",),
+    (
+        _text("customer_id", "Canonical customer id.", required=True, personal=True),
+        Column("segment_id", "int64", "Segment; -1 is an outlier.", required=True, minimum=-1),
+        _text("segment_name", "Name that the segment had when the model was fitted.", required=True),
+        Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
+        Column(
+            "outlier_score",
+            "float64",
+            "Distance to the customers that the model was fitted on, divided by its eps.",
+            "ratio",
+            True,
+            0,
+        ),
+        _text("model_run_id", "The fit that was applied.", required=True),
+        _moment("assigned_at", "When it was applied.", required=True),
+    ),
+)
+
+# What the features of a customer are computed from, and so the segments.
+_BEHAVIOUR = tuple(
+    f"{ORDER_LINES.qualified_name}.{name}"
+    for name in (
+        "order_id",
+        "customer_id",
+        "sku",
+        "order_date",
+        "quantity",
+        "line_value",
+        "return_quantity",
+        "return_date",
+        "category",
+    )
+)
+
+
+def _measured(
+    name: str, description: str, minimum: float | None = None, maximum: float | None = None, unit: str = "share"
+) -> Column:
+    return Column(name, "float64", description, unit, minimum=minimum, maximum=maximum, source=_BEHAVIOUR)
+
+
+OUT_OF_TIME_VALIDATION = TableContract(
+    "gold",
+    "out_of_time_validation",
+    "How much of the customers' later behaviour the segments of a past day explain, beside simpler groups of the same "
+    "customers.",
+    "One row per day to look from, target, scale and method",
+    ("as_of", "target", "scale", "method"),
+    (
+        _moment("as_of", "Day that the groups were made on, from what was known at its end.", required=True),
+        Column("horizon_days", "int64", "Days after it whose behaviour counts.", "days", required=True, minimum=1),
+        _text("target", "future_return_rate, future_return_value or future_order_value.", required=True),
+        _text("scale", "values, or ranks, on which no single customer decides.", required=True),
+        _text(
+            "method",
+            "segments (the outliers a group of their own), rfm_cells (quintiles of recency, frequency and money spent), "
+            "rfm_score (their sum), rfm_kmeans (as many groups as there are segments) or return_rate_deciles.",
+            required=True,
+        ),
+        _count("known_customers", "Customers known on the day, who were grouped.", "customers"),
+        _count("customers", "Those of them that have the target.", "customers"),
+        _count("groups", "Groups with such customers.", "groups"),
+        _measured("eta_squared", "Share of the variance of the target that lies between the groups.", 0, 1),
+        _measured(
+            "epsilon_squared",
+            "The same, corrected for the number of groups: 0 on average for groups drawn by lot.",
+            maximum=1,
+        ),
+        _measured("standard_error", "Jackknife standard error of epsilon squared.", 0),
+        _measured(
+            "lead",
+            "How far the segments are ahead: their epsilon squared minus that of the method; null for themselves.",
+            unit="difference",
+        ),
+        _measured("lead_standard_error", "Jackknife standard error of the lead.", 0, unit="difference"),
+        _moment("validated_at", "When the row was computed.", required=True),
     ),
 )
 
@@ -713,6 +966,10 @@ ALL_TABLES: tuple[TableContract, ...] = (
     SEGMENT_MODEL,
     CUSTOMER_SEGMENTS,
     SEGMENT_PROFILES,
+    CUSTOMER_REASONS,
+    SEGMENT_CHANGES,
+    MODEL_ASSIGNMENTS,
+    OUT_OF_TIME_VALIDATION,
 )
 """Every table of the warehouse, in the order of the layers."""
 

@@ -1,0 +1,125 @@
+"""The figures that segments are described by: shares, means of the features and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clustering_assets.contracts import CLUSTERING_FEATURES
+
+FloatArray = NDArray[np.float64]
+
+FEATURES = [column.name for column in CLUSTERING_FEATURES]
+
+DERIVED = ("returner_share", "one_order_share", "inactive_share", "new_share", "days_to_return", "customer_value")
+"""Facts about a segment beyond the means of the features; see `segment_facts`."""
+TOTAL_SHARES = ("share", "order_share", "value_share", "returned_value_share")
+"""What part of the shop a segment is."""
+SHARES = frozenset(
+    {column.name for column in CLUSTERING_FEATURES if column.unit == "share"}
+    | {name for name in (*DERIVED, *TOTAL_SHARES) if name.endswith("share")}
+)
+"""Facts that are shares, and are told in per cent."""
+
+NO_DEVIATION = 1e-9
+
+
+def segment_facts(features: pd.DataFrame, labels: NDArray[Any]) -> pd.DataFrame:
+    """Return the facts about each segment.
+
+    Parameters
+    ----------
+    features : DataFrame of n rows
+        The 35 clustering features, in their own units.
+    labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    DataFrame
+        One row per segment, indexed by it: the means of the 35 features under their names; ``returner_share``
+        (customers with a returned line), ``one_order_share`` (with a single order), ``inactive_share`` (without a
+        recent order) and ``new_share`` (all of whose orders are recent), each as a share of the segment's customers;
+        ``days_to_return`` (mean over the customers who returned something and whose days are known, where the
+        feature has 0 for those who did not); ``customer_value`` (mean of order value times orders);
+        ``customers``; and the segment's ``share`` of the customers, ``order_share``, ``value_share`` and
+        ``returned_value_share`` of the totals, all null where the total is not known or not positive.
+    """
+    orders, recent, days = (features[name] for name in ("order_count", "recent_order_count", "mean_days_to_return"))
+    value = features["mean_order_value"] * orders
+    per_customer = features[FEATURES].assign(
+        returner_share=_share_of(features["returned_line_count"] > 0, features["returned_line_count"]),
+        one_order_share=_share_of(orders <= 1, orders),
+        inactive_share=_share_of(recent <= 0, recent),
+        new_share=_share_of(recent >= orders, recent),
+        days_to_return=days.where((features["returned_line_count"] > 0) & (days > 0)),
+        customer_value=value,
+    )
+    grouped = per_customer.groupby(labels)
+    facts = grouped.mean()
+    facts["customers"] = grouped.size()
+    facts["share"] = facts["customers"] / max(len(features), 1)
+    facts["order_share"] = _part_of_total(orders, labels)
+    facts["value_share"] = _part_of_total(value, labels)
+    facts["returned_value_share"] = _part_of_total(returned_value(features), labels)
+    return facts
+
+
+def returned_value(features: pd.DataFrame) -> pd.Series[float]:
+    """Return the money that each customer's returns were paid back with: mean per returned line times those lines."""
+    value: pd.Series[float] = features["mean_return_value"] * features["returned_line_count"]
+    return value
+
+
+def _share_of(holds: pd.Series[bool], known: pd.Series[float]) -> pd.Series[float]:
+    share: pd.Series[float] = holds.astype(np.float64).where(known.notna())
+    return share
+
+
+def _part_of_total(values: pd.Series[float], labels: NDArray[Any]) -> pd.Series[float]:
+    total = values.sum()
+    parts: pd.Series[float] = values.groupby(labels).sum() / (total if total > 0 else np.nan)
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sizes, means and variances of the scaled features per segment: all that effect sizes need.
+
+    Parameters
+    ----------
+    sizes : Series
+        Customers per segment.
+    means, variances : DataFrame
+        One row per segment, one column per feature.
+    """
+
+    sizes: pd.Series[int]
+    means: pd.DataFrame
+    variances: pd.DataFrame
+
+    @classmethod
+    def of(cls, scaled: FloatArray, labels: NDArray[Any]) -> Moments:
+        """Return the moments of scaled rows, of shape (n, 35), by their segment."""
+        grouped = pd.DataFrame(scaled, columns=FEATURES).groupby(labels)
+        return cls(grouped.size(), grouped.mean(), grouped.var(ddof=0))
+
+    def effect(self, segment: int, others: Collection[int]) -> pd.Series[float]:
+        """Return the standardised mean difference of each feature between a segment and others taken together.
+
+        The standard deviation is the root of the mean of both variances; where neither side varies it is taken as 1,
+        the unit of a scaled feature. 0 where there are no others.
+        """
+        if not others:
+            return pd.Series(0.0, index=FEATURES)
+        rest = list(others)
+        weights = self.sizes[rest] / self.sizes[rest].sum()
+        mean = self.means.loc[rest].mul(weights, axis=0).sum()
+        variance = (self.variances.loc[rest] + (self.means.loc[rest] - mean) ** 2).mul(weights, axis=0).sum()
+        deviation = ((self.variances.T[segment] + variance) / 2) ** 0.5
+        effect: pd.Series[float] = (self.means.T[segment] - mean) / deviation.where(deviation > NO_DEVIATION, 1.0)
+        return effect
