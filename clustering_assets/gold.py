@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,43 +17,136 @@ from clustering_assets.contracts import (
     CLUSTERING_FEATURES,
     CUSTOMER_SEGMENTS,
     SCALED_FEATURES,
+    SEGMENT_CHANGES,
     SEGMENT_MODEL,
     SEGMENT_PROFILES,
     TableContract,
 )
+from clustering_assets.segmentation.drift import Distribution, distribution, feature_drift, size_drift
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
+from clustering_assets.segmentation.identity import kept_share, match_segments, segment_changes
 from clustering_assets.segmentation.map import customer_map
+from clustering_assets.segmentation.model_file import (
+    ModelFacts,
+    UnusableModel,
+    load_model,
+    model_path,
+    read_facts,
+    remove_orphans,
+    save_model,
+    versions_here,
+)
 from clustering_assets.segmentation.profiles import segment_profiles
 from clustering_assets.segmentation.stability import segment_stability
+from clustering_assets.segmentation.vocabulary import load_vocabulary
+from clustering_assets.warehouse import has_table, record_versions, replace_table, table, transaction
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
 
 CURVE_POINTS = 500
 
 FEATURES = [column.name for column in CLUSTERING_FEATURES]
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierFit:
+    """What the fit before left, for the next one to go on from.
+
+    Parameters
+    ----------
+    model_run_id
+        Names the fit.
+    assigned_at
+        When it gave the customers their segments (UTC).
+    segments
+        ``segment_id`` and ``segment_name`` of each customer, by customer id.
+    means
+        Mean of each of the 35 features, one row per segment id, without the outliers.
+    models
+        The rows of ``gold.segment_model``.
+    next_segment_id
+        First id that was never given.
+    references
+        How the values of each feature were spread; empty where the file of the model cannot be read.
+    notes
+        Why it cannot.
+    """
+
+    model_run_id: str
+    assigned_at: datetime
+    segments: pd.DataFrame
+    means: pd.DataFrame
+    models: Sequence[Mapping[str, Any]]
+    next_segment_id: int
+    references: Mapping[str, Distribution]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """A new fit: the gold tables, and what the file of the model holds."""
+
+    tables: Mapping[TableContract, pd.DataFrame]
+    segmenter: HybridSegmenter
+    facts: ModelFacts
+
+
+def read_earlier_fit(backend: Backend, home: Path) -> EarlierFit | None:
+    """Read what the fit before left in the tables and in its file; None before the first fit."""
+    if not has_table(backend, CUSTOMER_SEGMENTS):
+        return None
+    segments = table(backend, CUSTOMER_SEGMENTS).to_pandas().set_index("customer_id")
+    profiles = table(backend, SEGMENT_PROFILES).to_pandas().set_index("segment_id")
+    # Rows that an older contract left lack columns and have no file: they cannot be listed.
+    models = [
+        row for row in table(backend, SEGMENT_MODEL).to_pyarrow().to_pylist() if {*SEGMENT_MODEL.column_names} <= {*row}
+    ]
+    model_run_id = str(segments["model_run_id"].iloc[0])
+    try:
+        references, notes = read_facts(model_path(home, model_run_id)).references, []
+    except UnusableModel as error:
+        references, notes = {}, [f"How far the features drifted is not known. {error}"]
+    return EarlierFit(
+        model_run_id=model_run_id,
+        assigned_at=segments["assigned_at"].iloc[0].to_pydatetime(),
+        segments=segments[["segment_id", "segment_name"]],
+        means=profiles.drop(index=OUTLIER, errors="ignore")
+        .reindex(columns=[f"{name}_mean" for name in FEATURES])
+        .set_axis(FEATURES, axis=1),
+        models=models,
+        next_segment_id=max([int(segments["segment_id"].max()) + 1, *(row["next_segment_id"] for row in models)]),
+        references=references,
+        notes=notes,
+    )
+
+
 def segment(
     customers: pd.DataFrame,
-    imputed_counts: pd.Series[int],
+    imputed: pd.Series[str],
     *,
     parameters: Mapping[str, Any],
     map_parameters: Mapping[str, Any],
     stability_resamples: int,
+    earlier: EarlierFit | None,
     input_version: str,
     model_run_id: str,
     now: datetime,
-) -> dict[TableContract, pd.DataFrame]:
-    """Fit the segmentation and return the gold tables.
+) -> Segmentation:
+    """Fit the segmentation, and go on from the fit before: its segment ids, their names, and what changed since.
 
     Parameters
     ----------
     customers
         ``silver.customer_features``, one row per customer, in the order of customer_id.
-    imputed_counts
-        How many of the 35 features were imputed, per customer_id.
+    imputed
+        Names of the features that were imputed, joined by ';', per customer_id.
     parameters, map_parameters
         Parameters of `HybridSegmenter` and of `customer_map`.
     stability_resamples
         Bootstrap samples that the stability of the segments is measured on; 0 leaves it unknown.
+    earlier
+        The fit before; None for the first.
     input_version, model_run_id
         Fingerprints of what is fitted and of the fit.
     now
@@ -61,6 +156,9 @@ def segment(
     segmenter = HybridSegmenter(**parameters).fit(features)
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
     random_state = parameters["random_state"]
+    ids = customers["customer_id"]
+    segment_ids = _segment_ids(segmenter, features, ids, earlier)
+    assigned = _assigned(segment_ids, segmenter.labels_)
     stability = (
         segment_stability(segmenter, features, n_resamples=stability_resamples, random_state=random_state)
         if stability_resamples
@@ -68,21 +166,21 @@ def segment(
     )
     profiles = segment_profiles(
         features,
-        segmenter.labels_,
+        assigned,
         scaled,
-        stability=None if stability is None else stability.tolist(),
+        stability=None if stability is None else {segment_ids[label]: share for label, share in enumerate(stability)},
+        known_names=_names(earlier),
         random_state=random_state,
     )
+    names: dict[int, str] = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
     place = customer_map(scaled, random_state=random_state, **map_parameters)
-    ids = customers["customer_id"]
-    names = profiles.set_index("segment_id")["segment_name"]
-    completeness = 1 - ids.map(imputed_counts).to_numpy(dtype=np.float64) / len(FEATURES)
+    known = _known(customers, imputed)
     scaled_features = pd.DataFrame(
         {
             "customer_id": ids,
             **{f"{name}_scaled": scaled[:, position] for position, name in enumerate(FEATURES)},
             "outlier_score": segmenter.outlier_score_,
-            "feature_completeness": completeness,
+            "feature_completeness": 1 - _was_imputed(ids.map(imputed)).sum(axis=1) / len(FEATURES),
             "scaling_method": segmenter.scaling,
             "quality_flags": customers["quality_flags"],
             "processed_at": now,
@@ -91,8 +189,8 @@ def segment(
     segments = pd.DataFrame(
         {
             "customer_id": ids,
-            "segment_id": segmenter.labels_,
-            "segment_name": names.loc[segmenter.labels_].to_numpy(),
+            "segment_id": assigned,
+            "segment_name": [names[segment] for segment in assigned],
             "sub_segment_id": pd.array([None] * len(ids), dtype="Int64"),
             "confidence": segmenter.confidence_,
             "map_x": place[:, 0],
@@ -101,37 +199,216 @@ def segment(
             "assigned_at": now,
         }
     )
-    clustered = segmenter.labels_ != OUTLIER
-    model = pd.DataFrame(
-        [
-            {
-                "model_run_id": model_run_id,
-                "fitted_at": now,
-                "input_version": input_version,
-                "parameters": json.dumps({**parameters, "map": dict(map_parameters)}, sort_keys=True),
-                "scaling_method": segmenter.scaling,
-                "ignored_features": ";".join(segmenter.ignored_features_),
-                "customers": len(ids),
-                "segments": segmenter.n_clusters_,
-                "outliers": int((~clustered).sum()),
-                "eps": segmenter.eps_,
-                "min_samples": segmenter.min_samples_,
-                "silhouette": segmenter.silhouette_,
-                "silhouette_full": segmenter.silhouette_full_,
-                "calinski_harabasz": segmenter.calinski_harabasz_,
-                "davies_bouldin": segmenter.davies_bouldin_,
-                "stability": _mean_stability(stability, segmenter.labels_[clustered]),
-                "k_distance_curve": json.dumps(_thinned(segmenter.k_distances_)),
-                "choices_of_k": json.dumps([choice._asdict() for choice in segmenter.choices_of_k_]),
-                "notes": " ".join(segmenter.notes_),
-            }
-        ]
+    facts = ModelFacts(
+        model_run_id=model_run_id,
+        input_version=input_version,
+        parameters={**parameters, "map": dict(map_parameters)},
+        versions=versions_here(),
+        segment_ids=segment_ids,
+        # A fit without outliers may find some among other customers.
+        segment_names={OUTLIER: load_vocabulary().outliers.name, **names},
+        references={name: distribution(known[name]) for name in FEATURES},
     )
+    now_in = segments.set_index("customer_id")[["segment_id", "segment_name"]]
+    model = {
+        **_fit_facts(segmenter, stability),
+        "model_run_id": model_run_id,
+        "fitted_at": now,
+        "input_version": input_version,
+        "parameters": json.dumps(facts.parameters, sort_keys=True),
+        "notes": " ".join([*segmenter.notes_, *_renamed(earlier, names), *(earlier.notes if earlier else [])]),
+        "model_file": model_path(Path(), model_run_id).as_posix(),
+        "versions": json.dumps(facts.versions),
+        "segment_ids": json.dumps(segment_ids),
+        "next_segment_id": max([*segment_ids.values(), earlier.next_segment_id - 1 if earlier else 0]) + 1,
+        **_changed_since(earlier, known, now_in),
+    }
+    kept_models = [row for row in earlier.models if row["model_run_id"] != model_run_id] if earlier else []
+    return Segmentation(
+        tables={
+            SCALED_FEATURES: scaled_features,
+            SEGMENT_MODEL: pd.DataFrame([*kept_models, model]),
+            CUSTOMER_SEGMENTS: segments,
+            SEGMENT_PROFILES: profiles,
+            SEGMENT_CHANGES: segment_changes(earlier.segments if earlier else now_in, now_in).assign(
+                from_model_run_id=earlier.model_run_id if earlier else "", model_run_id=model_run_id, changed_at=now
+            ),
+        },
+        segmenter=segmenter,
+        facts=facts,
+    )
+
+
+def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: EarlierFit | None, version: str) -> None:
+    """Write the file of the model, then the tables in one transaction.
+
+    Killed in between, a run leaves the tables as they were and a file that none of them names: the next run writes over
+    it or removes it.
+    """
+    save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
+    with transaction(backend):
+        for contract, rows in found.tables.items():
+            replace_table(backend, contract, rows)
+        record_versions(backend, {contract.qualified_name: version for contract in found.tables})
+    if earlier:
+        remove_orphans(home, found.tables[SEGMENT_MODEL]["model_run_id"], since=earlier.assigned_at)
+
+
+def find_model(backend: Backend, model_run_id: str | None = None) -> dict[str, Any]:
+    """Return the row of ``gold.segment_model`` of a fit, by default of the one that gave the customers their segments.
+
+    Raises
+    ------
+    UnusableModel
+        If there is no such row; the message lists those that there are, newest first.
+    """
+    if not has_table(backend, SEGMENT_MODEL):
+        raise UnusableModel("There is no model yet: materialize gold/segment_model first.")
+    rows = table(backend, SEGMENT_MODEL).to_pyarrow().to_pylist()
+    rows.sort(key=lambda row: row["fitted_at"], reverse=True)
+    models: dict[str, dict[str, Any]] = {row["model_run_id"]: row for row in rows}
+    if model_run_id is None:
+        [model_run_id] = table(backend, CUSTOMER_SEGMENTS).model_run_id.to_pyarrow().unique().to_pylist()
+    if model_run_id not in models:
+        there = ", ".join(f"{name} ({row['fitted_at']:%Y-%m-%d %H:%M} UTC)" for name, row in models.items())
+        raise UnusableModel(f"There is no model {model_run_id!r}; there is {there}.")
+    return models[model_run_id]
+
+
+def apply_model(home: Path, model_run_id: str, customers: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """Put customers into the segments of a model that was fitted before; nothing is fitted.
+
+    Parameters
+    ----------
+    home
+        The home folder.
+    model_run_id
+        The fit.
+    customers
+        ``silver.customer_features``, one row per customer.
+    now
+        Moment to record (UTC).
+
+    Returns
+    -------
+    DataFrame
+        ``gold.model_assignments``.
+
+    Raises
+    ------
+    UnusableModel
+        If the file of the model cannot be used.
+    """
+    segmenter, facts = load_model(model_path(home, model_run_id))
+    features = customers[FEATURES].astype(np.float64)
+    assigned = _assigned(facts.segment_ids, segmenter.predict(features))
+    return pd.DataFrame(
+        {
+            "customer_id": customers["customer_id"],
+            "segment_id": assigned,
+            "segment_name": [facts.segment_names[segment] for segment in assigned.tolist()],
+            "confidence": segmenter.confidence(features),
+            "outlier_score": segmenter.outlier_score(features),
+            "model_run_id": model_run_id,
+            "assigned_at": now,
+        }
+    )
+
+
+def drift_since(home: Path, model_run_id: str, customers: pd.DataFrame, imputed: pd.Series[str]) -> dict[str, float]:
+    """Return how far each feature of the customers is from what a model was fitted on: its PSI.
+
+    Parameters
+    ----------
+    home, model_run_id, customers
+        As for `apply_model`.
+    imputed
+        As for `segment`.
+    """
+    references = read_facts(model_path(home, model_run_id)).references
+    return feature_drift(references, _known(customers, imputed))
+
+
+def _known(customers: pd.DataFrame, imputed: pd.Series[str]) -> pd.DataFrame:
+    """Return the 35 features with null where a value was filled in: it is none that can drift, that it misses is."""
+    return customers[FEATURES].astype(np.float64).mask(_was_imputed(customers["customer_id"].map(imputed)))
+
+
+def _was_imputed(imputed: pd.Series[str]) -> NDArray[np.bool_]:
+    """Return which of the 35 features were imputed, of shape (customers, 35)."""
+    return imputed.str.get_dummies(";").reindex(columns=FEATURES, fill_value=0).to_numpy(dtype=bool)
+
+
+def _segment_ids(
+    segmenter: HybridSegmenter, features: pd.DataFrame, customer_ids: pd.Series[str], earlier: EarlierFit | None
+) -> dict[int, int]:
+    """Return the segment id of each label of the fit."""
+    if earlier is None:
+        return {label: label for label in range(segmenter.n_clusters_)}
+
+    def on_the_new_scale(means: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(segmenter.transform(means), index=means.index)
+
+    means = features.groupby(segmenter.labels_).mean().drop(index=OUTLIER, errors="ignore")
+    return match_segments(
+        earlier.segments["segment_id"],
+        pd.Series(segmenter.labels_, index=customer_ids),
+        on_the_new_scale(earlier.means),
+        on_the_new_scale(means),
+        earlier.next_segment_id,
+    )
+
+
+def _assigned(segment_ids: Mapping[int, int], labels: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return the segment id of each customer. The last place is that of the label -1."""
+    return np.array([*(segment_ids[label] for label in range(len(segment_ids))), OUTLIER])[labels]
+
+
+def _names(earlier: EarlierFit | None) -> dict[int, str]:
+    """Return the name of each segment id of the fit before."""
+    return dict(earlier.segments.drop_duplicates().to_numpy().tolist()) if earlier else {}
+
+
+def _renamed(earlier: EarlierFit | None, names: Mapping[int, str]) -> list[str]:
+    """Say which segments kept their id and not their name."""
+    before = _names(earlier)
+    return [
+        f"Segment {segment} is called {name!r} now: {before[segment]!r} no longer fits its customers."
+        for segment, name in names.items()
+        if before.get(segment, name) != name
+    ]
+
+
+def _changed_since(earlier: EarlierFit | None, known: pd.DataFrame, now: pd.DataFrame) -> dict[str, Any]:
+    """Compare with the fit before; null where there is nothing to compare with."""
+    drift = feature_drift(earlier.references, known) if earlier else {}
     return {
-        SCALED_FEATURES: scaled_features,
-        SEGMENT_MODEL: model,
-        CUSTOMER_SEGMENTS: segments,
-        SEGMENT_PROFILES: profiles,
+        "feature_drift": json.dumps(drift) if drift else None,
+        "largest_feature_drift": max(drift.values(), default=None),
+        "segment_size_drift": size_drift(earlier.segments["segment_id"], now["segment_id"]) if earlier else None,
+        "kept_segment_share": kept_share(earlier.segments["segment_id"], now["segment_id"]) if earlier else None,
+    }
+
+
+def _fit_facts(segmenter: HybridSegmenter, stability: NDArray[np.float64] | None) -> dict[str, Any]:
+    clustered = segmenter.labels_[segmenter.labels_ != OUTLIER]
+    customers = len(segmenter.labels_)
+    return {
+        "scaling_method": segmenter.scaling,
+        "ignored_features": ";".join(segmenter.ignored_features_),
+        "customers": customers,
+        "segments": segmenter.n_clusters_,
+        "outliers": customers - len(clustered),
+        "eps": segmenter.eps_,
+        "min_samples": segmenter.min_samples_,
+        "silhouette": segmenter.silhouette_,
+        "silhouette_full": segmenter.silhouette_full_,
+        "calinski_harabasz": segmenter.calinski_harabasz_,
+        "davies_bouldin": segmenter.davies_bouldin_,
+        "stability": _mean_stability(stability, clustered),
+        "k_distance_curve": json.dumps(_thinned(segmenter.k_distances_)),
+        "choices_of_k": json.dumps([choice._asdict() for choice in segmenter.choices_of_k_]),
+        "smallest_segment_share": float(np.bincount(clustered).min() / customers),
     }
 
 

@@ -1,17 +1,19 @@
-"""Gold: scaled features, the fitted model, the segment of each customer and what the segments are."""
+"""Gold: scaled features, the fitted models, the segment of each customer, what the segments are and who changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from clustering_assets.config import GoldConfig
+from clustering_assets.config import ApplyConfig, GoldConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
     CUSTOMER_SEGMENTS,
     IMPUTED_FEATURES,
+    MODEL_ASSIGNMENTS,
     SCALED_FEATURES,
+    SEGMENT_CHANGES,
     SEGMENT_MODEL,
     SEGMENT_PROFILES,
     TableContract,
@@ -27,9 +29,10 @@ from clustering_assets.metadata import (
     table_spec,
 )
 from clustering_assets.resources import Home
+from clustering_assets.segmentation.drift import in_words
+from clustering_assets.segmentation.model_file import model_path
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
-    Warehouse,
     record_versions,
     replace_table,
     table,
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.backends.duckdb import Backend
 
+    from clustering_assets.gold import EarlierFit, Segmentation
+
 _QUALITY = (
     "customers",
     "segments",
@@ -53,13 +58,19 @@ _QUALITY = (
     "calinski_harabasz",
     "davies_bouldin",
     "stability",
+    "smallest_segment_share",
+    "largest_feature_drift",
+    "segment_size_drift",
+    "kept_segment_share",
 )
+_SHOWN_FLOWS = 40
 
 _UPSTREAM = {
     SCALED_FEATURES: [CUSTOMER_FEATURES, IMPUTED_FEATURES],
     SEGMENT_MODEL: [SCALED_FEATURES],
     CUSTOMER_SEGMENTS: [SCALED_FEATURES, SEGMENT_MODEL],
     SEGMENT_PROFILES: [CUSTOMER_FEATURES, CUSTOMER_SEGMENTS],
+    SEGMENT_CHANGES: [CUSTOMER_SEGMENTS],
 }
 
 
@@ -70,22 +81,30 @@ _UPSTREAM = {
     ]
 )
 def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> Iterator[dg.MaterializeResult[None]]:
-    """Fit the segmentation, unless silver and the settings are the same as last time."""
+    """Fit the segmentation, unless silver and the settings are the same as last time and the model is still there."""
     with in_one_sentence():
         with home.warehouse.connect() as backend:
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
             if input_version is None:
-                raise dg.Failure("There is no silver layer yet: materialize silver/customer_features first.")
+                raise dg.Failure(_NO_SILVER)
             version = fingerprint(SEGMENTATION_VERSION, input_version, config.model_dump())
-            changed = version != table_version(backend, CUSTOMER_SEGMENTS.qualified_name)
+            version_before = table_version(backend, CUSTOMER_SEGMENTS.qualified_name)
+            changed = version != version_before or not model_path(home.warehouse.home, version).is_file()
             if changed:
-                customers = table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas()
-                imputed = table(backend, IMPUTED_FEATURES).to_pandas().set_index("customer_id")["imputed_count"]
+                # scikit-learn and openTSNE are not loaded with the code location, only when they are needed
+                from clustering_assets.gold import read_earlier_fit, write_gold
+
+                customers, imputed = _customers(backend)
+                earlier = read_earlier_fit(backend, home.warehouse.home)
         if changed:
             context.log.info("segmenting %s customers", f"{len(customers):,}")
-            _segment(config, customers, imputed, home.warehouse, input_version, version)
+            found = _segment(config, customers, imputed, earlier, input_version, version)
+            with home.warehouse.connect() as backend:
+                if table_version(backend, CUSTOMER_SEGMENTS.qualified_name) != version_before:
+                    raise dg.Failure("Another run wrote the gold layer meanwhile: run again, to go on from it.")
+                write_gold(backend, home.warehouse.home, found, earlier, version)
         with home.warehouse.connect() as backend:
-            reports = _reports(backend)
+            reports = _reports(backend, home)
             for contract in _UPSTREAM:
                 yield dg.MaterializeResult(
                     asset_key=asset_key(contract),
@@ -99,41 +118,47 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
                 )
 
 
+_NO_SILVER = "There is no silver layer yet: materialize silver/customer_features first."
+
+
+def _customers(backend: "Backend") -> tuple["pd.DataFrame", "pd.Series[str]"]:
+    """Read the customers, and the names of their imputed features by customer id."""
+    imputed = table(backend, IMPUTED_FEATURES).to_pandas().set_index("customer_id")["imputed"]
+    return table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas(), imputed
+
+
 def _segment(
     config: GoldConfig,
     customers: "pd.DataFrame",
-    imputed: "pd.Series[int]",
-    warehouse: Warehouse,
+    imputed: "pd.Series[str]",
+    earlier: "EarlierFit | None",
     input_version: str,
     version: str,
-) -> None:
-    # scikit-learn and openTSNE are not loaded with the code location, only when they are needed
+) -> "Segmentation":
     from clustering_assets.gold import segment
 
     settings = config.model_dump()
-    found = segment(
+    return segment(
         customers,
         imputed,
         map_parameters={"perplexity": settings.pop("map_perplexity"), "max_landmarks": settings.pop("map_landmarks")},
         stability_resamples=settings.pop("stability_resamples"),
         parameters=settings,
+        earlier=earlier,
         input_version=input_version,
         model_run_id=version,
         now=utc_now(),
     )
-    with warehouse.connect() as backend, transaction(backend):
-        for contract, rows in found.items():
-            replace_table(backend, contract, rows)
-        record_versions(backend, {contract.qualified_name: version for contract in found})
 
 
-def _reports(backend: "Backend") -> dict[TableContract, dict[str, Any]]:
+def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, Any]]:
     """Report on each gold table, from the tables themselves, so that unchanged ones are reported on too."""
+    from clustering_assets.gold import find_model
     from clustering_assets.reports import pictures
 
-    model = table(backend, SEGMENT_MODEL).to_pyarrow().to_pylist()[0]
+    model = find_model(backend)
     profiles = table(backend, SEGMENT_PROFILES).to_pandas()
-    segments = table(backend, CUSTOMER_SEGMENTS).select("segment_id", "map_x", "map_y").to_pandas()
+    segments = table(backend, CUSTOMER_SEGMENTS).to_pandas().set_index("customer_id")
     names = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
     sizes = dict(zip(profiles["segment_id"], profiles["customers"], strict=True))
     quality = {
@@ -156,7 +181,13 @@ def _reports(backend: "Backend") -> dict[TableContract, dict[str, Any]]:
     sentences = [f"- **{row.segment_name}** ({row.share:.1%}): {row.description}" for row in profiles.itertuples()]
     return {
         SCALED_FEATURES: {"ignored_features": model["ignored_features"] or "none"},
-        SEGMENT_MODEL: {**quality, **curves},
+        SEGMENT_MODEL: {
+            **quality,
+            **curves,
+            "model_run_id": model["model_run_id"],
+            "model_file": dg.MetadataValue.path(home.warehouse.home / model["model_file"]),
+            **_drift_table(json.loads(model["feature_drift"] or "{}")),
+        },
         CUSTOMER_SEGMENTS: {
             **quality,
             "map": picture(pictures.customer_map(segments[["map_x", "map_y"]], segments["segment_id"], names)),
@@ -171,4 +202,103 @@ def _reports(backend: "Backend") -> dict[TableContract, dict[str, Any]]:
             ),
             "sizes_picture": picture(pictures.segment_sizes(sizes, names)),
         },
+        SEGMENT_CHANGES: _flows(backend, segments[["segment_id", "segment_name"]], model),
     }
+
+
+def _drift_table(drift: Mapping[str, float]) -> dict[str, Any]:
+    """Show how far each feature drifted, the farthest first."""
+    ordered = sorted(drift.items(), key=lambda item: -item[1])
+    records = [dg.TableRecord({"feature": name, "psi": round(psi, 4), "drift": in_words(psi)}) for name, psi in ordered]
+    return {"feature_drift": dg.MetadataValue.table(records) if records else "no fit before to compare with"}
+
+
+def _flows(backend: "Backend", now: "pd.DataFrame", model: Mapping[str, Any]) -> dict[str, Any]:
+    """Report who went where since the fit before."""
+    if model["segment_size_drift"] is None:
+        return {"compared_with": "nothing: this is the first fit"}
+    from clustering_assets.segmentation.identity import flows, segments_before
+
+    changes = table(backend, SEGMENT_CHANGES).to_pandas()
+    before = segments_before(changes, now)
+    ids_before, ids_now = {*before["segment_id"]} - {-1}, {*now["segment_id"]} - {-1}
+    ways = flows(before, now).sort_values("customers", ascending=False).head(_SHOWN_FLOWS)
+    ways = ways.fillna({"from_segment_name": "(joined)", "to_segment_name": "(left)"})
+    return {
+        "compared_with": "the fit before",
+        **{change: int((changes["change"] == change).sum()) for change in ("moved", "joined", "left")},
+        **figures(model, ["kept_segment_share", "segment_size_drift"]),
+        "segments_born": _listed(ids_now - ids_before),
+        "segments_retired": _listed(ids_before - ids_now),
+        "flows": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "from": row["from_segment_name"],
+                        "to": row["to_segment_name"],
+                        "customers": row["customers"],
+                        **{
+                            share: f"{row[share]:.1%}" if row[share] == row[share] else ""
+                            for share in ("share_of_from", "share_of_to")
+                        },
+                    }
+                )
+                for row in ways.to_dict("records")
+            ]
+        ),
+    }
+
+
+def _listed(segment_ids: set[int]) -> str:
+    return ", ".join(map(str, sorted(segment_ids))) or "none"
+
+
+@dg.multi_asset(
+    specs=[
+        table_spec(
+            MODEL_ASSIGNMENTS,
+            [CUSTOMER_FEATURES, IMPUTED_FEATURES, SEGMENT_MODEL],
+            kinds=["scikitlearn"],
+            code_version=SEGMENTATION_VERSION,
+        )
+    ]
+)
+def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, home: Home) -> dg.MaterializeResult[None]:
+    """Put the customers of silver into the segments of a fitted model, unless that is what the table holds already."""
+    from clustering_assets.gold import apply_model, drift_since, find_model
+
+    with in_one_sentence():
+        with home.warehouse.connect() as backend:
+            input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
+            if input_version is None:
+                raise dg.Failure(_NO_SILVER)
+            model = find_model(backend, config.model_run_id)
+            customers, imputed = _customers(backend)
+            version = fingerprint(SEGMENTATION_VERSION, input_version, model["model_run_id"])
+            changed = version != table_version(backend, MODEL_ASSIGNMENTS.qualified_name)
+        if changed:
+            context.log.info("applying the model of %s to %s customers", model["fitted_at"], f"{len(customers):,}")
+            assigned = apply_model(home.warehouse.home, model["model_run_id"], customers, utc_now())
+            with home.warehouse.connect() as backend, transaction(backend):
+                replace_table(backend, MODEL_ASSIGNMENTS, assigned)
+                record_versions(backend, {MODEL_ASSIGNMENTS.qualified_name: version})
+        drift = drift_since(home.warehouse.home, model["model_run_id"], customers, imputed)
+        with home.warehouse.connect() as backend:
+            rows = table(backend, MODEL_ASSIGNMENTS)
+            sizes = rows.group_by(["segment_id", "segment_name"]).aggregate(customers=rows.count())
+            counted = sizes.order_by("segment_id").to_pyarrow().to_pylist()
+            return dg.MaterializeResult(
+                metadata={
+                    **table_facts(backend, MODEL_ASSIGNMENTS, home.pseudonym_key),
+                    "model_run_id": model["model_run_id"],
+                    "fitted_at": str(model["fitted_at"]),
+                    "sizes": dg.MetadataValue.table([dg.TableRecord(size) for size in counted]),
+                    "outlier_share": sum(row["customers"] for row in counted if row["segment_id"] == -1)
+                    / len(customers),
+                    "largest_feature_drift": max(drift.values()),
+                    **_drift_table(drift),
+                    "dagster/column_lineage": column_lineage(contract_lineage(MODEL_ASSIGNMENTS)),
+                    "changed": changed,
+                },
+                data_version=dg.DataVersion(version),
+            )

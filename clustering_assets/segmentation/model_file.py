@@ -1,8 +1,7 @@
 """Fitted models as files that cannot run code: skops holds the estimator, JSON beside it what else a reader needs.
 
-A file holds no customer id. Of the customers that a model was fitted on it holds what the outlier score of a new one is
-measured against: their features (standardised and compressed, in the order of the fit) and whether each is a core
-customer. Labels, confidences and scores of the fit are left out.
+A file holds no customer id. Of the customers that a model was fitted on it holds what outlier scores are measured
+against: their features, standardised and compressed, and their k-distances. Labels and scores of the fit are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import platform
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -200,9 +199,8 @@ def _check_versions(path: Path, saved: dict[str, str]) -> None:
 def _without_rows(segmenter: HybridSegmenter) -> HybridSegmenter:
     """Return the estimator without what the fit says of its own rows, which no prediction needs."""
     bare = copy(segmenter)
-    for name in ("labels_", "confidence_", "outlier_score_", "k_distances_"):
+    for name in ("labels_", "confidence_", "outlier_score_", "k_distances_", "core_sample_mask_", "fitted_rows_"):
         delattr(bare, name)
-    bare._partition = replace(bare._partition, labels=bare._partition.labels[:0])
     return bare
 
 
