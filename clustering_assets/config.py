@@ -71,8 +71,8 @@ class SilverConfig(dg.Config):
     )
 
 
-class GoldConfig(dg.Config):
-    """Settings of the segmentation; everything that is left out comes from the data."""
+class SegmentationConfig(dg.Config):
+    """Parameters of the segmentation; everything that is left out comes from the data."""
 
     scaling: str = Field(
         default="yeo-johnson",
@@ -95,6 +95,12 @@ class GoldConfig(dg.Config):
     max_outlier_share: float = Field(
         default=0.1, ge=0, lt=1, description="Largest share of outliers when eps comes from the data."
     )
+    random_state: int = Field(default=0, ge=0, description="Seed; the same seed gives the same segments.")
+
+
+class GoldConfig(SegmentationConfig):
+    """Settings of the gold layer."""
+
     map_perplexity: float = Field(default=30.0, gt=1, description="Neighbours that the t-SNE map keeps together.")
     map_landmarks: int = Field(
         default=10_000, ge=100, description="Above this many customers a sample is mapped and the others placed in it."
@@ -102,4 +108,28 @@ class GoldConfig(dg.Config):
     stability_resamples: int = Field(
         default=10, ge=0, description="Bootstrap samples that stability is measured on; 0 leaves it out."
     )
-    random_state: int = Field(default=0, ge=0, description="Seed; the same seed gives the same segments.")
+
+
+class ApplyConfig(dg.Config):
+    """Settings of applying a fitted model."""
+
+    model_run_id: str | None = Field(
+        default=None, description="Which of the models in gold.segment_model. Default: the newest."
+    )
+
+
+class ValidationConfig(SegmentationConfig):
+    """Settings of the out-of-time validation; the parameters of the segmentation are best those of the gold layer."""
+
+    as_of: str | None = Field(
+        default=None,
+        description="Latest day (YYYY-MM-DD) to look from. Default: the last one that has horizon_days after it.",
+    )
+    horizon_days: int = Field(
+        default=180, ge=1, le=3_650, description="Days after the day to look from whose behaviour counts."
+    )
+    history_days: int = Field(
+        default=180, ge=1, le=36_500, description="Days of orders that a day to look from needs before it."
+    )
+    cut_dates: int = Field(default=3, ge=1, le=36, description="Days to look from at most, as far as the orders reach.")
+    days_apart: int = Field(default=91, ge=1, le=3_650, description="Days between one day to look from and the next.")

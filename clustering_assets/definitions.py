@@ -6,9 +6,10 @@ import dagster as dg
 
 from clustering_assets.assets.bronze import bronze
 from clustering_assets.assets.exports import gold_workbook, silver_workbook
-from clustering_assets.assets.gold import gold
+from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.silver import silver
-from clustering_assets.automation import JOBS
+from clustering_assets.assets.validation import out_of_time_validation
+from clustering_assets.automation import JOBS, SCHEDULES
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
 from clustering_assets.resources import Home, SourceFolder
@@ -36,9 +37,10 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         ),
     }
     return dg.Definitions(
-        assets=[bronze, silver, gold, silver_workbook, gold_workbook],
+        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, out_of_time_validation],
         asset_checks=CHECKS,
         jobs=JOBS,
+        schedules=SCHEDULES,
         resources={**resources, **overrides},
         # DuckDB has one writing process, and five steps one after the other need no process each
         executor=dg.in_process_executor,

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import dagster as dg
 
 from clustering_assets.config import BadSetting
+from clustering_assets.out_of_time import TooLittleHistory
+from clustering_assets.segmentation.model_file import UnusableModel
 from clustering_assets.silver import NoCustomers
 from clustering_assets.sources.ingestion import NoUsableRows
 from clustering_assets.sources.mapping import BadMapping
@@ -20,5 +22,13 @@ def in_one_sentence() -> Iterator[None]:
     """
     try:
         yield
-    except (BadMapping, BadSetting, NoCustomers, NoUsableRows, WarehouseUnavailable) as error:
+    except (
+        BadMapping,
+        BadSetting,
+        NoCustomers,
+        NoUsableRows,
+        TooLittleHistory,
+        UnusableModel,
+        WarehouseUnavailable,
+    ) as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error

@@ -8,8 +8,11 @@ import json
 FEATURES_VERSION = "1"
 """Raise it when the same order lines would give other features than before."""
 
-SEGMENTATION_VERSION = "1"
+SEGMENTATION_VERSION = "2"
 """Raise it when the same features and parameters would give other segments than before."""
+
+VALIDATION_VERSION = "1"
+"""Raise it when the same order lines and segments would be judged otherwise than before."""
 
 
 def fingerprint(*parts: object) -> str:

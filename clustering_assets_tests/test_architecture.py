@@ -24,13 +24,14 @@ BELOW = {
     "warehouse": {"contracts"},
     "features": {"contracts"},
     "imputation": {"contracts", "features"},
-    "segmentation": {"contracts"},
+    "segmentation": {"contracts", "versions"},
     "reports": {"contracts"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "sources", "versions", "warehouse"},
-    "gold": {"contracts", "segmentation", "versions"},
+    "gold": {"contracts", "segmentation", "warehouse"},
+    "out_of_time": {"contracts", "features", "segmentation", "silver"},
 }
 """Part of the package -> parts that it may import, itself aside."""
 

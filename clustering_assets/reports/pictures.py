@@ -12,6 +12,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -249,6 +250,60 @@ def segment_sizes(sizes: Mapping[int, int], names: Mapping[int, str]) -> bytes:
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _title(axes, f"{total:,} customers by segment")
+    return _png(figure)
+
+
+def variance_explained(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw how much of the customers' later behaviour each grouping explains, a panel per target and scale.
+
+    Parameters
+    ----------
+    rows
+        Rows of gold.out_of_time_validation of one day to look from. A figure that is None is not drawn.
+
+    Returns
+    -------
+    bytes
+        A PNG file: bars of epsilon squared, whiskers of two standard errors.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+    """
+    if not rows:
+        raise ValueError("There are no rows to draw.")
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    panels = list(dict.fromkeys((row["target"], row["scale"]) for row in rows))
+    per_line = 2
+    figure = _figure(8.5, 1.0 + (0.7 + 0.26 * len(methods)) * -(-len(panels) // per_line))
+    grid = figure.subplots(-(-len(panels) // per_line), per_line, sharey=True, squeeze=False).ravel().tolist()
+    for axes, panel in zip(grid, panels, strict=False):
+        own = {row["method"]: row for row in rows if (row["target"], row["scale"]) == panel}
+        sizes = np.array([own[method]["epsilon_squared"] for method in methods], dtype=float)
+        errors = np.nan_to_num(np.array([own[method]["standard_error"] for method in methods], dtype=float))
+        axes.barh(
+            range(len(methods)),
+            sizes,
+            xerr=2 * errors,
+            color=[_CHOSEN if method == methods[0] else COLOURS[0] for method in methods],
+            ecolor=_INK,
+            error_kw={"linewidth": 1},
+            height=0.7,
+        )
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        target, scale = panel
+        on_ranks = ", on ranks" if scale == "ranks" else ""
+        axes.set_title(f"{target.replace('_', ' ').capitalize()}{on_ranks}", loc="left", size=9)
+        axes.set_yticks(range(len(methods)), [method.replace("_", " ") for method in methods])
+        axes.tick_params(left=False)
+    grid[0].invert_yaxis()
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    figure.supxlabel("Epsilon squared, and two standard errors", size=9)
+    first = rows[0]
+    said = f"Variance explained of the {first['horizon_days']} days after {first['as_of']:%Y-%m-%d}"
+    figure.suptitle(said, x=0.02, ha="left", size=11, weight="bold", color=_INK)
     return _png(figure)
 
 
