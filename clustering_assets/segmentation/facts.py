@@ -92,34 +92,45 @@ class Moments:
 
     Parameters
     ----------
-    sizes : Series
+    segments : list of int
+    sizes : ndarray of shape (n_segments,)
         Customers per segment.
-    means, variances : DataFrame
-        One row per segment, one column per feature.
+    means, variances : ndarray of shape (n_segments, 35)
     """
 
-    sizes: pd.Series[int]
-    means: pd.DataFrame
-    variances: pd.DataFrame
+    segments: list[int]
+    sizes: FloatArray
+    means: FloatArray
+    variances: FloatArray
 
     @classmethod
     def of(cls, scaled: FloatArray, labels: NDArray[Any]) -> Moments:
         """Return the moments of scaled rows, of shape (n, 35), by their segment."""
-        grouped = pd.DataFrame(scaled, columns=FEATURES).groupby(labels)
-        return cls(grouped.size(), grouped.mean(), grouped.var(ddof=0))
+        segments, sizes = np.unique(labels, return_counts=True)
+        members = [scaled[labels == segment] for segment in segments]
+        means, variances = (np.stack([statistic(rows, axis=0) for rows in members]) for statistic in (np.mean, np.var))
+        return cls(segments.tolist(), sizes.astype(np.float64), means, variances)
 
-    def effect(self, segment: int, others: Collection[int]) -> pd.Series[float]:
+    def size(self, segment: int) -> int:
+        """Return the number of customers of a segment."""
+        return int(self.sizes[self.segments.index(segment)])
+
+    def others(self, segment: int) -> list[int]:
+        """Return all segments but one."""
+        return [other for other in self.segments if other != segment]
+
+    def effect(self, segment: int, others: Collection[int]) -> FloatArray:
         """Return the standardised mean difference of each feature between a segment and others taken together.
 
         The standard deviation is the root of the mean of both variances; where neither side varies it is taken as 1,
         the unit of a scaled feature. 0 where there are no others.
         """
         if not others:
-            return pd.Series(0.0, index=FEATURES)
-        rest = list(others)
+            return np.zeros(self.means.shape[1])
+        own, rest = self.segments.index(segment), [self.segments.index(other) for other in others]
         weights = self.sizes[rest] / self.sizes[rest].sum()
-        mean = self.means.loc[rest].mul(weights, axis=0).sum()
-        variance = (self.variances.loc[rest] + (self.means.loc[rest] - mean) ** 2).mul(weights, axis=0).sum()
-        deviation = ((self.variances.T[segment] + variance) / 2) ** 0.5
-        effect: pd.Series[float] = (self.means.T[segment] - mean) / deviation.where(deviation > NO_DEVIATION, 1.0)
+        mean = weights @ self.means[rest]
+        variance = weights @ (self.variances[rest] + (self.means[rest] - mean) ** 2)
+        deviation = np.sqrt((self.variances[own] + variance) / 2)
+        effect: FloatArray = (self.means[own] - mean) / np.where(deviation > NO_DEVIATION, deviation, 1.0)
         return effect

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clustering_assets.segmentation.facts import SHARES, Moments
+from clustering_assets.segmentation.facts import FEATURES, SHARES, Moments
 from clustering_assets.segmentation.hybrid import OUTLIER
 from clustering_assets.segmentation.vocabulary import Bounds, Entry, Vocabulary
 
@@ -31,11 +31,12 @@ def entries(
     A segment that had a name keeps its entry as long as the conditions hold with `NAME_SLACK` and no earlier entry's
     hold in spite of it.
     """
+    own = facts.T
     return {
-        int(str(segment)): vocabulary.outliers
+        segment: vocabulary.outliers
         if segment == OUTLIER
-        else _entry(facts.loc[segment], shop, vocabulary, vocabulary.base_of(known_names.get(int(str(segment)), "")))
-        for segment in facts.index
+        else _entry(own[segment], shop, vocabulary, vocabulary.base_of(known_names.get(segment, "")))
+        for segment in facts.index.tolist()
     }
 
 
@@ -81,13 +82,13 @@ def unique_names(
     -----
     Segments that share a base are qualified by a feature in which the segment is above all of them, or below all, and
     on that side of the shop too: the first in the vocabulary's order by a large effect, else the one with the largest
-    effect that is not negligible, if need be without regard to the shop. One
-    that is extreme in nothing is compared with those that have no qualifier either, and goes without if there are none.
-    A number is for segments that differ in nothing that has a word. Larger segments choose first.
+    effect that is not negligible, if need be without regard to the shop. One that is extreme in nothing is compared
+    with those that have no qualifier either, and goes without if there are none. A number is for segments that differ
+    in nothing that has a word. Larger segments choose first.
     """
     names: dict[int, str] = {}
     for base in dict.fromkeys(bases.values()):
-        group = sorted((s for s in bases if bases[s] == base), key=lambda s: (-moments.sizes[s], s))
+        group = sorted((s for s in bases if bases[s] == base), key=lambda s: (-moments.size(s), s))
         for segment in group:
             name = known_names.get(segment, "")
             if name not in names.values() and _still_fits(name, base, segment, group, moments, vocabulary):
@@ -115,13 +116,15 @@ def _still_fits(
     entry = vocabulary.base_of(name)
     if segment == OUTLIER or entry is None or entry.name != base:
         return False
-    word = name.removeprefix(base).removeprefix(", ")
-    if not name.startswith(f"{base}, "):
+    qualifier = name.removeprefix(base)
+    if not qualifier.startswith(", "):
         return True
-    others = [s for s in (group if len(group) > 1 else moments.sizes.index) if s != segment]
+    others = [s for s in group if s != segment] or moments.others(segment)
     effect = moments.effect(segment, others)
-    return any(effect[feature] * sign > -SMALL_EFFECT for feature, sign, own in _words(vocabulary) if own == word) or (
-        not others and any(own == word for _, _, own in _words(vocabulary))
+    return any(
+        effect[feature] * sign > -SMALL_EFFECT
+        for feature, sign, word in _words(vocabulary)
+        if word == qualifier.removeprefix(", ")
     )
 
 
@@ -137,25 +140,25 @@ def _qualifier(
     others = [s for s in group if s != segment]
     if not others:
         return None
-    effects = pd.DataFrame([moments.effect(segment, [other]) for other in others])
-    overall = moments.effect(segment, [s for s in moments.sizes.index if s != segment])
+    effects = np.stack([moments.effect(segment, [other]) for other in others])
+    overall = moments.effect(segment, moments.others(segment))
     # Above all of the others; and, better still, above the shop, so that "few orders" are few.
     margins: dict[str, tuple[bool, float]] = {}
     for feature, sign, word in _words(vocabulary):
         if f"{base}, {word}" not in names.values():
-            margin = (bool(overall[feature] * sign >= SMALL_EFFECT), float((effects[feature] * sign).min()))
+            margin = (bool(overall[feature] * sign >= SMALL_EFFECT), float((effects[:, feature] * sign).min()))
             margins[word] = max(margin, margins.get(word, margin))
     telling = [word for word in margins if margins[word] >= (True, LARGE_EFFECT)]
     differing = [word for word in margins if margins[word][1] >= SMALL_EFFECT]
     return telling[0] if telling else max(differing, key=lambda word: margins[word], default=None)
 
 
-def _words(vocabulary: Vocabulary) -> Iterator[tuple[str, int, str]]:
-    """Yield feature, direction and word, in the order of the vocabulary."""
+def _words(vocabulary: Vocabulary) -> Iterator[tuple[int, int, str]]:
+    """Yield place of the feature, direction and word, in the order of the vocabulary."""
     for feature, words in vocabulary.words.items():
         for sign, word in ((1, words.high), (-1, words.low)):
             if word is not None:
-                yield feature, sign, word
+                yield FEATURES.index(feature), sign, word
 
 
 def sentence(name: str, entry: Entry, facts: Mapping[Any, float], vocabulary: Vocabulary) -> str:

@@ -102,7 +102,7 @@ def segment_profiles(
             **{f"{name}_mean": facts[name] for name in FEATURES},
             **{f"{name}_median": medians[name] for name in FEATURES},
             "distinguishing_features": pd.Series(
-                {s: _differences(moments.effect(s, [other for other in found if other != s])) for s in found}
+                {s: _differences(moments.effect(s, moments.others(s))) for s in found}
             ),
             "silhouette": _silhouettes(segments, scales, random_state),
             "stability": pd.Series(stability, dtype=np.float64),
@@ -117,10 +117,10 @@ def segment_profiles(
     return profiles[list(SEGMENT_PROFILES.column_names)]
 
 
-def _differences(effects: pd.Series[float]) -> str:
+def _differences(effects: NDArray[np.float64]) -> str:
     """Name the strongest effects that are not negligible."""
-    strongest = effects[effects.abs() >= SMALL_EFFECT].sort_values(key=abs, ascending=False, kind="stable")
-    return "; ".join(f"{name} {effect:+.2f}" for name, effect in strongest.head(NAMED_DIFFERENCES).items())
+    strongest = [j for j in np.argsort(-np.abs(effects), kind="stable") if abs(effects[j]) >= SMALL_EFFECT]
+    return "; ".join(f"{FEATURES[j]} {effects[j]:+.2f}" for j in strongest[:NAMED_DIFFERENCES])
 
 
 def _silhouettes(labels: NDArray[Any], scaled: NDArray[np.float64], random_state: int) -> pd.Series[float]:

@@ -159,8 +159,8 @@ def _centre_and_spread(features: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _texts(named: IntArray, features: FloatArray, typical: FloatArray) -> list[str | None]:
     """Return for each row the feature it names, with its value and the typical one; None where it names nothing."""
-    known = [f" (typical {_figure(value)})" for value in typical]
-    values = features[np.arange(len(features)), named]
+    known = [f" (typical {_figure(value)})" for value in (typical.round(4) + 0.0).tolist()]
+    values = features[np.arange(len(features)), named].round(4) + 0.0
     return [
         None if feature == NOTHING else f"{FEATURES[feature]} {_figure(value)}{known[feature]}"
         for feature, value in zip(named.tolist(), values.tolist(), strict=True)
@@ -171,4 +171,4 @@ def _figure(value: float) -> str:
     """Return a number in three figures, without an exponent."""
     if value != value:
         return "unknown"
-    return f"{value:.0f}" if abs(value) >= 999.5 else f"{round(value, 4) + 0.0:.3g}"
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +21,6 @@ FloatArray = NDArray[np.float64]
 MAX_DEPTH = 3
 LEAST_CUSTOMERS = 10
 """A rule is made for a segment of at least so many customers, set against at least so many others."""
-MOST_ROWS_PER_SIDE = 10_000
-"""Most customers of the segment, and most of the others, that a rule is learnt from."""
 FOLDS = 5
 PRICE_OF_A_CONDITION = 0.02
 """F1 that each further condition of a rule has to gain; a second path costs as much again."""
@@ -37,7 +34,8 @@ class SurrogateRule(NamedTuple):
     """A rule in words and its fidelity on customers that it was not learnt from.
 
     ``precision`` is the share of the customers who follow the rule that are in the segment, ``recall`` the share of the
-    segment's customers who follow the rule. All are None where the segment, or what it is set against, is too small.
+    segment's customers who follow the rule. All are None where the segment, or what it is set against, is too small or
+    no feature tells them apart.
     """
 
     rule: str | None
@@ -80,7 +78,9 @@ class _Sample:
         return float(2 * hits / (followers + self.weights[self.inside].sum()))
 
 
-def surrogate_rule(features: pd.DataFrame, inside: Mask, *, random_state: int = 0) -> SurrogateRule:
+def surrogate_rule(
+    features: pd.DataFrame, inside: Mask, *, max_rows: int = 10_000, random_state: int = 0
+) -> SurrogateRule:
     """Return a rule for who is in a segment.
 
     Parameters
@@ -89,6 +89,8 @@ def surrogate_rule(features: pd.DataFrame, inside: Mask, *, random_state: int = 
         Features that the rule may speak of, in their own units. A row without a value meets no condition on it.
     inside : ndarray of shape (n,), bool
         Who is in the segment.
+    max_rows : int
+        Most customers of the segment, and most of the others, that the rule is learnt from.
     random_state : int
 
     Notes
@@ -97,16 +99,20 @@ def surrogate_rule(features: pd.DataFrame, inside: Mask, *, random_state: int = 
     path to every node, and to any two nodes of a tree, is a candidate; taken is the one with the highest F1 (harmonic
     mean of precision and recall) less 0.02 per condition and per path. Conditions that do not earn that price are left
     out, then thresholds are rounded as far as F1 stays. Precision and recall come from five-fold cross-validation of
-    the whole procedure, pooled over the folds. From segments above 10,000 customers, and from more others, a sample is
-    drawn, in which each row weighs as much as the rows it stands for.
+    the whole procedure, pooled over the folds. Where there are more than ``max_rows``, a sample is drawn, in which each
+    row weighs as much as the rows it stands for.
 
     References
     ----------
     Craven and Shavlik 1996, "Extracting tree-structured representations of trained networks" (fidelity of a surrogate).
     """
-    if min(np.count_nonzero(inside), np.count_nonzero(~inside)) < LEAST_CUSTOMERS:
-        return SurrogateRule(None, None, None)
-    sample = _sampled(features, inside, random_state)
+    none = SurrogateRule(None, None, None)
+    if features.shape[1] == 0 or min(np.count_nonzero(inside), np.count_nonzero(~inside)) < LEAST_CUSTOMERS:
+        return none
+    sample = _sampled(features, inside, max_rows, random_state)
+    text = _in_words(_learnt(sample, random_state), list(features.columns))
+    if text is None:
+        return none
     follows = np.zeros(len(sample.inside), dtype=bool)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=random_state)
     for learnt_from, held_out in folds.split(sample.inside, sample.inside):
@@ -114,16 +120,16 @@ def surrogate_rule(features: pd.DataFrame, inside: Mask, *, random_state: int = 
         follows[held_out] = _follows(rule, sample.values[held_out])
     hits, followers = sample.weights[follows & sample.inside].sum(), sample.weights[follows].sum()
     return SurrogateRule(
-        _in_words(_learnt(sample, random_state), list(features.columns)),
+        text,
         float(hits / followers) if followers else None,
         float(hits / sample.weights[sample.inside].sum()),
     )
 
 
-def _sampled(features: pd.DataFrame, inside: Mask, random_state: int) -> _Sample:
+def _sampled(features: pd.DataFrame, inside: Mask, max_rows: int, random_state: int) -> _Sample:
     random = check_random_state(random_state)
     sides = [np.flatnonzero(inside), np.flatnonzero(~inside)]
-    drawn = [np.sort(random.permutation(side)[:MOST_ROWS_PER_SIDE]) for side in sides]
+    drawn = [np.sort(random.permutation(side)[:max_rows]) for side in sides]
     weights = np.concatenate([np.full(len(d), len(side) / len(d)) for side, d in zip(sides, drawn, strict=True)])
     rows = np.concatenate(drawn)
     # A column to the array, since each is looked at many times.
@@ -137,23 +143,29 @@ def _learnt(sample: _Sample, random_state: int) -> _Rule:
     medians = pd.DataFrame(sample.values).median().fillna(0.0).to_numpy()
     filled = np.where(np.isnan(sample.values), medians, sample.values)
     least = max(3, np.count_nonzero(sample.inside) // 20)
-    candidates: list[_Rule] = []
+    paths: list[_Path] = []
     for balance in ("balanced", None):
         tree = DecisionTreeClassifier(
             max_depth=MAX_DEPTH, min_samples_leaf=least, class_weight=balance, random_state=random_state
-        ).fit(filled, sample.inside, sample.weights)
-        paths = _paths(tree)
-        candidates += [(path,) for path in paths]
-        candidates += list(combinations(paths, 2))
-    if not candidates:
+        )
+        paths += _paths(tree.fit(filled, sample.inside, sample.weights))
+    if not paths:
         return ()
-    masks = {path: _follows((path,), sample.values) for rule in candidates for path in rule}
-    worth = [
-        sample.f1(np.any([masks[path] for path in rule], axis=0))
-        - PRICE_OF_A_CONDITION * (sum(map(len, rule)) + len(rule))
-        for rule in candidates
-    ]
-    return _rounded(_pruned(candidates[int(np.argmax(worth))], sample), sample)
+    masks = np.stack([_follows((path,), sample.values) for path in paths]).astype(np.float64)
+    hits, followers = (_of_either(masks, weights) for weights in (sample.weights * sample.inside, sample.weights))
+    f1 = 2 * hits / (followers + sample.weights[sample.inside].sum())
+    price = np.array([len(path) + 1 for path in paths])
+    prices = price[:, None] + price - np.diag(price)
+    first, second = sorted(np.unravel_index(np.argmax(f1 - PRICE_OF_A_CONDITION * prices), f1.shape))
+    rule = (paths[first],) if first == second else (paths[first], paths[second])
+    return _rounded(_pruned(rule, sample), sample)
+
+
+def _of_either(masks: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the weight of the rows that are in mask i or in mask j, of shape (n_masks, n_masks)."""
+    each = masks @ weights
+    either: FloatArray = each[:, None] + each - (masks * weights) @ masks.T
+    return either
 
 
 def _paths(tree: DecisionTreeClassifier) -> list[_Path]:
