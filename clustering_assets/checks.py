@@ -1,11 +1,18 @@
-"""Asset checks: tables against their contracts, and the account of the source rows; `conformance` does the finding."""
+"""Asset checks: tables against their contracts, the account of the source rows, the segmentation against its limits.
+
+`conformance` and `quality` do the finding.
+"""
+
+from collections.abc import Iterator
 
 import dagster as dg
 
 from clustering_assets.conformance import unaccounted_rows, violations
-from clustering_assets.contracts import ALL_TABLES, BOOKKEEPING, SOURCE_FILES, TableContract
+from clustering_assets.contracts import ALL_TABLES, BOOKKEEPING, SEGMENT_MODEL, SOURCE_FILES, TableContract
+from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key
-from clustering_assets.resources import Home
+from clustering_assets.quality import MEASURES, judge
+from clustering_assets.resources import Home, QualityLimits
 from clustering_assets.sources.accounting import files_to_look_at
 
 _SHOWN = 50
@@ -58,8 +65,45 @@ def every_file_usable(home: Home) -> dg.AssetCheckResult:
         return _result(files_to_look_at(backend), "Every file was loaded.", dg.AssetCheckSeverity.WARN)
 
 
+@dg.multi_asset_check(
+    name="gold__segment_model_quality",
+    specs=[
+        dg.AssetCheckSpec(
+            measure.name,
+            asset=asset_key(SEGMENT_MODEL),
+            description=f"{measure.meaning}, within the limits of the resource quality_limits. Warns only.",
+        )
+        for measure in MEASURES
+    ],
+)
+def segmentation_quality(home: Home, quality_limits: QualityLimits) -> Iterator[dg.AssetCheckResult]:
+    """Somebody has to look before anybody acts on segments that are poor, or other than they were."""
+    # scikit-learn is not loaded with the code location
+    from clustering_assets.gold import find_model
+
+    with in_one_sentence(), home.warehouse.connect() as backend:
+        model = find_model(backend)
+    figures = {**model, "outlier_share": model["outliers"] / model["customers"]}
+    for measure in MEASURES:
+        figure = figures[measure.name]
+        at_least, at_most = (
+            getattr(quality_limits, name) if name else None for name in (measure.at_least, measure.at_most)
+        )
+        passed, description = judge(measure, figure, at_least, at_most)
+        numbers = {"figure": figure, "at_least": at_least, "at_most": at_most}
+        yield dg.AssetCheckResult(
+            passed=passed,
+            check_name=measure.name,
+            asset_key=asset_key(SEGMENT_MODEL),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=description,
+            metadata={name: number for name, number in numbers.items() if number is not None},
+        )
+
+
 CHECKS = [
     *(_contract_check(contract) for contract in ALL_TABLES if contract not in BOOKKEEPING),
     every_row_accounted_for,
     every_file_usable,
+    segmentation_quality,
 ]

@@ -12,7 +12,7 @@ from clustering_assets.assets.validation import out_of_time_validation
 from clustering_assets.automation import JOBS, SCHEDULES
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
-from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.resources import Home, QualityLimits, SourceFolder
 
 
 def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
@@ -21,7 +21,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     Parameters
     ----------
     **overrides
-        ``home`` or ``source``, in place of those that the environment gives.
+        ``home``, ``source`` or ``quality_limits``, in place of those that the environment gives.
     """
     environment = read_environment()
     resources = {
@@ -35,6 +35,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
             layout=environment.source_layout,
             as_of=environment.as_of.isoformat() if environment.as_of else None,
         ),
+        "quality_limits": QualityLimits(),
     }
     return dg.Definitions(
         assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, out_of_time_validation],

@@ -48,3 +48,44 @@ class SourceFolder(dg.ConfigurableResource[Any]):
     def day_to_look_from(self, configured: str | None) -> date | None:
         """Return the day of the run's config, else that of the deployment, else None: the latest order's."""
         return parse_day(configured or self.as_of, "as_of")
+
+
+class QualityLimits(dg.ConfigurableResource[Any]):
+    """Limits beyond which a check of the segmentation warns; figures on a limit are within it."""
+
+    min_outlier_share: float = Field(
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Least share of outliers. Under one in a thousand, the density step sets next to nobody aside.",
+    )
+    max_outlier_share: float = Field(
+        default=0.1, ge=0, le=1, description="Largest share of outliers: more than one in ten is no exception."
+    )
+    min_silhouette: float = Field(
+        default=0.25,
+        ge=-1,
+        le=1,
+        description="Least silhouette in the space of the clustering. Below 0.25 there is no substantial structure "
+        "(Kaufman and Rousseeuw 1990).",
+    )
+    min_stability: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="Least stability of the segments. Below 0.6 they should not be trusted (Hennig 2007).",
+    )
+    min_smallest_segment_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Least share of the smallest segment: a smaller one is not worth an action.",
+    )
+    max_feature_drift: float = Field(
+        default=0.25,
+        ge=0,
+        description="Largest PSI of a feature against the fit before. Above 0.25 it has shifted (Siddiqi 2006).",
+    )
+    max_segment_size_drift: float = Field(
+        default=0.25, ge=0, description="Largest PSI of the segments' sizes against the fit before; as for a feature."
+    )

@@ -31,6 +31,7 @@ BELOW = {
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "sources", "versions", "warehouse"},
     "gold": {"contracts", "segmentation", "warehouse"},
+    "quality": set(),
     "out_of_time": {"contracts", "features", "segmentation", "silver"},
 }
 """Part of the package -> parts that it may import, itself aside."""
