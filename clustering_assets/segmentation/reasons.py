@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from clustering_assets.segmentation.facts import FEATURES
 from clustering_assets.segmentation.hybrid import OUTLIER
@@ -85,7 +86,9 @@ def customer_reasons(
         raise ValueError(f"No centre for the segments {without.tolist()}")
 
     inside = segments != OUTLIER
-    projected, everybody = X @ P, np.arange(len(X))
+    with threadpool_limits(1):  # sums over several threads do not repeat to the bit
+        projected = X @ P
+    everybody = np.arange(len(X))
     distances = np.stack([np.linalg.norm(projected - centre, axis=1) for centre in C], axis=1)
     # For outliers a place that is not used.
     own = pd.Index(centre_ids).get_indexer(pd.Index(segments)).clip(min=0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
 
 from clustering_assets.contracts import CLUSTERING_FEATURES
 
@@ -41,6 +42,9 @@ class SurrogateRule(NamedTuple):
     rule: str | None
     precision: float | None
     recall: float | None
+
+
+NO_RULE = SurrogateRule(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +110,19 @@ def surrogate_rule(
     ----------
     Craven and Shavlik 1996, "Extracting tree-structured representations of trained networks" (fidelity of a surrogate).
     """
-    none = SurrogateRule(None, None, None)
     if features.shape[1] == 0 or min(np.count_nonzero(inside), np.count_nonzero(~inside)) < LEAST_CUSTOMERS:
-        return none
-    sample = _sampled(features, inside, max_rows, random_state)
-    text = _in_words(_learnt(sample, random_state), list(features.columns))
+        return NO_RULE
+    # Sums over several threads do not repeat to the bit, and a close choice would flip.
+    with threadpool_limits(1):
+        return _cross_validated(
+            _sampled(features, inside, max_rows, random_state), list(features.columns), random_state
+        )
+
+
+def _cross_validated(sample: _Sample, names: list[str], random_state: int) -> SurrogateRule:
+    text = _in_words(_learnt(sample, random_state), names)
     if text is None:
-        return none
+        return NO_RULE
     follows = np.zeros(len(sample.inside), dtype=bool)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=random_state)
     for learnt_from, held_out in folds.split(sample.inside, sample.inside):
