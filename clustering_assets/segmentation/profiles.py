@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def segment_profiles(
     labels: ArrayLike,
     scaled: ArrayLike,
     *,
-    stability: Mapping[int, float] | Sequence[float] | None = None,
+    stability: Mapping[int, float] | None = None,
     vocabulary: Vocabulary | None = None,
     known_names: Mapping[int, str] | None = None,
     random_state: int = 0,
@@ -44,7 +44,7 @@ def segment_profiles(
     scaled : array-like of shape (n, 35)
         The same features scaled, in the same order, without missing values. A feature that is constant here is never
         named.
-    stability : mapping of segment id to float, or sequence for the ids 0, 1, ...; optional
+    stability : mapping of segment id to float, optional
         Stability of the segments.
     vocabulary : Vocabulary, optional
         Names, actions and assumptions; by default `load_vocabulary`.
@@ -105,7 +105,7 @@ def segment_profiles(
                 {s: _differences(moments.effect(s, moments.others(s))) for s in found}
             ),
             "silhouette": _silhouettes(segments, scales, random_state),
-            "stability": pd.Series(stability, dtype=np.float64),
+            "stability": pd.Series(dict(stability or {}), dtype=np.float64),
             "recommended_action": pd.Series({s: entry.action for s, entry in found.items()}),
         },
         index=facts.index,

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustering_assets.segmentation.facts import FEATURES, Moments, segment_facts
@@ -57,6 +57,7 @@ def test_the_first_entry_that_fits_gives_the_name(facts, name):
 
 
 @given(st.dictionaries(st.sampled_from(sorted(FACTS)), st.floats(0, 1e6) | st.just(np.nan)), st.floats(0, 0.14))
+@settings(deadline=None, max_examples=50)
 def test_nobody_is_called_a_serial_returner_for_a_few_returns(facts, return_rate):
     assert name_of(**{**facts, "return_rate": return_rate}) not in {"Serial returners", "Frequent returners"}
 
@@ -83,6 +84,7 @@ def test_a_name_stays_until_it_is_missed_by_a_tenth(known, return_rate, name):
 
 
 @given(st.floats(0.15, 0.6))
+@settings(deadline=None, max_examples=50)
 def test_a_name_that_was_given_is_given_again(return_rate):
     assert name_of(name_of(return_rate=return_rate), return_rate=return_rate) == name_of(return_rate=return_rate)
 
@@ -162,6 +164,7 @@ def test_a_word_that_left_the_vocabulary_is_not_kept():
     st.integers(0, 100),
     st.data(),
 )
+@settings(deadline=None, max_examples=50)
 def test_names_are_unique_and_go_back_to_their_base(bases, seed, data):
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(bases)), 5)

@@ -93,11 +93,6 @@ def test_rules_say_who_is_in_the_segment(profiles):
         assert row.rule_recall > 0.9
 
 
-def test_stability_by_position_is_that_of_the_ids(shop, profiles):
-    by_position = segment_profiles(*shop, stability=[0.9, 0.8, 0.7, 0.6])
-    pd.testing.assert_frame_equal(by_position, profiles)
-
-
 def test_ids_may_have_gaps(shop, profiles):
     features, labels, scaled = shop
     ids = np.array([7, 40, 3, 19])
