@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 from clustering_assets.contracts import ALL_TABLES, CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
-from clustering_assets.definitions import defs
+from clustering_assets.definitions import build_defs, defs
 from clustering_assets.metadata import PREVIEW_ROWS
+from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.warehouse import has_table
 from clustering_assets_tests.conftest import Shop, materializations
 
 Finished = tuple[Shop, dg.ExecuteInProcessResult]
@@ -23,9 +25,19 @@ Finished = tuple[Shop, dg.ExecuteInProcessResult]
 ASSETS = {
     "bronze": ["order_lines", "rejected_rows", "source_files"],
     "silver": ["customer_features", "dropped_customers", "imputation_log", "imputed_features"],
-    "gold": ["customer_segments", "scaled_features", "segment_model", "segment_profiles"],
+    "gold": [
+        "customer_reasons",
+        "customer_segments",
+        "model_assignments",
+        "out_of_time_validation",
+        "scaled_features",
+        "segment_changes",
+        "segment_model",
+        "segment_profiles",
+    ],
     "exports": ["gold_workbook", "silver_workbook"],
 }
+OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation"}
 
 MODIFIED = {"computed_at", "processed_at", "assigned_at", "fitted_at", "ingested_at", "loaded_at"}
 
@@ -35,6 +47,7 @@ def contents(shop: Shop) -> dict[str, pd.DataFrame]:
         return {
             contract.qualified_name: backend.con.execute(f"select * from {contract.qualified_name} order by all").df()
             for contract in ALL_TABLES
+            if has_table(backend, contract)
         }
 
 
@@ -77,7 +90,8 @@ def test_every_table_has_a_blocking_check_of_its_contract() -> None:
 
 def test_a_run_materializes_everything_and_every_check_passes(finished: Finished) -> None:
     _, result = finished
-    assert set(materializations(result)) == {f"{layer}/{name}" for layer, names in ASSETS.items() for name in names}
+    keys = {f"{layer}/{name}" for layer, names in ASSETS.items() for name in names}
+    assert set(materializations(result)) == keys - OF_THEIR_OWN_JOB
     assert all(check.passed for check in result.get_asset_check_evaluations())
 
 
@@ -104,7 +118,12 @@ def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
             "segments",
             "k_distances",
             "choice_of_k",
+            "smallest_segment_share",
+            "model_run_id",
+            "model_file",
+            "feature_drift",
         ],
+        "gold/segment_changes": ["compared_with"],
         "gold/customer_segments": ["clustered_customers", "outliers", "outlier_share", "clustered_share", "map"],
         "gold/segment_profiles": ["sizes", "segments"],
         "exports/silver_workbook": ["path", "columns", "bytes"],
@@ -207,6 +226,60 @@ def test_new_files_change_what_depends_on_them(shop: Shop) -> None:
             "select order_count from silver.customer_features where customer_id = 'new@example.com'"
         ).fetchall()
     assert found == [(1,)]
+
+
+def apply_model(shop: Shop, model_run_id: str | None = None) -> dg.ExecuteInProcessResult:
+    job = build_defs(home=Home(path=str(shop.home)), source=SourceFolder(path=str(shop.source)))
+    config = {"ops": {"model_assignments": {"config": {"model_run_id": model_run_id}}}} if model_run_id else {}
+    return job.resolve_job_def("apply_model").execute_in_process(run_config=config, raise_on_error=False)
+
+
+def test_an_earlier_model_is_applied_to_the_customers_of_today(shop: Shop) -> None:
+    first = materializations(shop.run())["gold/segment_model"]["model_run_id"].value
+    (shop.source / "more.csv").write_text(
+        "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
+    )
+    second = shop.run()
+    changes = materializations(second)["gold/segment_changes"]
+    assert changes["joined"].value == 1
+    assert changes["kept_segment_share"].value > 0.95
+    flows = [record.data for record in changes["flows"].records]  # type: ignore[attr-defined]
+    assert sum(flow["customers"] for flow in flows) == 201
+    assert "new@example.com" not in str(flows)
+    before = contents(shop)
+    result = apply_model(shop, str(first))
+    assert result.success
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    found = materializations(result)["gold/model_assignments"]
+    assert (found["dagster/row_count"].value, found["model_run_id"].value, found["changed"].value) == (201, first, True)
+    assert len(found["feature_drift"].records) == 35  # type: ignore[attr-defined]
+    again = materializations(apply_model(shop, str(first)))["gold/model_assignments"]
+    assert again["changed"].value is False
+    newest = materializations(apply_model(shop))["gold/model_assignments"]
+    assert newest["model_run_id"].value == materializations(second)["gold/segment_model"]["model_run_id"].value
+    for name, rows in contents(shop).items():
+        if name != "gold.model_assignments":
+            pd.testing.assert_frame_equal(rows, before[name])
+
+
+def test_a_model_that_nobody_fitted_ends_in_one_sentence(finished: Finished) -> None:
+    result = apply_model(finished[0], "nothing")
+    assert not result.success
+    [failure] = [event.step_failure_data for event in result.filter_events(lambda event: event.is_step_failure)]
+    assert failure.user_failure_data is not None
+    fitted = materializations(finished[1])["gold/segment_model"]["model_run_id"].value
+    assert f"There is no model 'nothing'; there is {fitted} (" in (failure.user_failure_data.description or "")
+
+
+def test_a_model_file_that_is_gone_is_fitted_again(shop: Shop) -> None:
+    first = materializations(shop.run())["gold/segment_model"]
+    path = Path(str(first["model_file"].value))
+    path.unlink()
+    second = materializations(shop.run())
+    assert path.exists()
+    assert second["gold/customer_segments"]["changed"].value is True
+    assert second["gold/segment_changes"]["kept_segment_share"].value == 1
+    assert second["exports/gold_workbook"]["changed"].value is False
 
 
 def test_an_unusable_file_warns_and_does_not_stop_the_run(shop: Shop) -> None:

@@ -79,7 +79,7 @@ def wait_for_assets(port: int) -> list[str]:
 
 
 def test_every_asset_is_served_and_can_be_materialized_from_the_ui(port: int, shop: Shop) -> None:
-    assert len(wait_for_assets(port)) == 13
+    assert len(wait_for_assets(port)) == 16
     client = DagsterGraphQLClient("127.0.0.1", port_number=port)
     run = client.submit_job_execution("everything", run_config=QUICK)
     status = DagsterRunStatus.QUEUED
