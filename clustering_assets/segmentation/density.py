@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from os import cpu_count
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 FloatArray = NDArray[np.float64]
 
@@ -31,9 +33,12 @@ class NeighbourDistances:
 
 def nearest(reference: FloatArray, X: FloatArray, count: int) -> tuple[FloatArray, NDArray[np.intp]]:
     """Return distances and indices, both of shape (len(X), count), of the nearest rows of ``reference``."""
-    indices = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference).kneighbors(X, return_distance=False)
+    # Each row is searched on its own, so that the threads, unlike those of a sum, do not change the result.
+    with threadpool_limits(cpu_count(), "openmp"):
+        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference)
+        indices = search.kneighbors(X, return_distance=False)
     # The fast search takes differences of squares, which rounds; the few distances that are kept are computed exactly.
-    distances = np.stack([np.linalg.norm(X - reference[indices[:, j]], axis=1) for j in range(count)], axis=1)
+    distances = np.stack([_distances(X, reference[indices[:, j]]) for j in range(count)], axis=1)
     rank = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(distances, rank, axis=1), np.take_along_axis(indices, rank, axis=1)
 
@@ -46,9 +51,28 @@ def neighbour_distances(X: FloatArray, min_samples: int) -> NeighbourDistances:
     row i's own k-distance. So one neighbour search gives DBSCAN's noise for every eps, in O(n * min_samples) memory.
     """
     distances, indices = nearest(X, X, min_samples)
-    k_distances = distances[:, -1]
-    reachable = np.maximum(distances, k_distances[indices]).min(axis=1)
-    return NeighbourDistances(k_distances, np.minimum(reachable, k_distances))
+    return _reachable(distances, indices, distances[:, -1])
+
+
+def distances_of_new_rows(
+    X: FloatArray, reference: FloatArray, k_distances: FloatArray, min_samples: int
+) -> NeighbourDistances:
+    """Return the same for rows of X that are looked at one by one, beside the ``reference`` and its k-distances.
+
+    A row that is in the reference finds itself there, and so gets the values it was fitted with.
+    """
+    return _reachable(*nearest(reference, X, min_samples), k_distances)
+
+
+def _reachable(distances: FloatArray, indices: NDArray[np.intp], k_distances: FloatArray) -> NeighbourDistances:
+    own = distances[:, -1]
+    return NeighbourDistances(own, np.minimum(np.maximum(distances, k_distances[indices]).min(axis=1), own))
+
+
+def _distances(X: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the distance of each row to the row beside it; in blocks, which a million rows need."""
+    blocks = range(0, len(X), 65_536)
+    return np.concatenate([np.linalg.norm(X[i : i + 65_536] - others[i : i + 65_536], axis=1) for i in blocks])
 
 
 def knee(ascending: FloatArray) -> float:

@@ -8,15 +8,21 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from clustering_assets.segmentation.density import choose_eps, nearest, neighbour_distances
-from clustering_assets.segmentation.partition import Partition, fit_partition, fit_partitions, prediction_strength
+from clustering_assets.segmentation.density import choose_eps, distances_of_new_rows, neighbour_distances
+from clustering_assets.segmentation.partition import (
+    Partition,
+    centre_distances,
+    fit_partition,
+    fit_partitions,
+    prediction_strengths,
+)
 from clustering_assets.segmentation.scaling import SCALERS, FeatureScaler
 
 FloatArray = NDArray[np.float64]
@@ -27,15 +33,24 @@ ROWS_PER_SEGMENT = 10
 """A number of segments is tried only where each would have this many rows on average."""
 SPLIT_ROWS = 1_500
 """Most rows of each half of a split that prediction strength is measured on."""
-SHRINKAGES = (0.1, 0.5)
-"""Tried when the shrinkage comes from the data: little, for segments that differ in few features, and much, for
-segments that overlap or few rows, where discriminants follow chance."""
+SHRINKAGES = (0.3, 0.7, 0.9)
+"""Tried when the shrinkage comes from the data: little, for segments that differ in few features or in size, and much,
+for segments that overlap or few rows, where discriminants follow chance."""
+STRENGTH_LOST = 0.1
+"""Where no number of segments is confirmed, the mean strength that a larger number may cost: business is served by more
+segments, and near the best number the curve is flat."""
 STRENGTH_OF_TWO = 0.8
 """Least prediction strength of two segments: one long cloud, cut in the middle, reaches 0.7."""
 SILHOUETTE_ROWS = 10_000
 """Most rows that a final silhouette is computed from; it takes all pairs of them."""
 CURVE_ROWS = 3_000
 """The same for the silhouettes beside each number of segments that was tried."""
+DENSITY_ROWS = 20_000
+"""Most rows that the density of a row is measured against where not all rows are fitted."""
+SAME = 1 - 1e-9
+"""Two features whose correlation is beyond this, up to its sign, are one feature in two units."""
+FEWEST_DISTINCT, DISTINCT_LOOKED_AT = 10, 1_000
+"""That two features agree says something where so many of the first rows differ: two points always lie on a line."""
 START_BOUND = 3.0
 """Bound, in standard deviations, of a feature in the space in which K-means starts."""
 
@@ -44,48 +59,58 @@ class ChoiceOfK(NamedTuple):
     """What one number of segments would have given.
 
     ``prediction_strength`` is the mean over the splits and ``standard_error`` that of this mean, with the
-    ``shrinkage`` for which it is highest. ``agreement`` is the mean adjusted Rand index between the partitions of two
-    halves, with the least shrinkage that was tried. The indices are those of the partition with that many segments, in
-    the space of the clustering (``silhouette_full``: in the scaled space), on at most ``CURVE_ROWS`` rows; None where
-    they are undefined. ``smallest_share`` is the share of the smallest segment.
+    ``shrinkage`` for which it is highest; ``mean_strength`` is the same of the average segment instead of the weakest.
+    The indices are those of the partition with that many segments, in the space of the clustering (``silhouette_full``:
+    in the scaled space), on at most ``CURVE_ROWS`` rows; None where they are undefined. ``smallest_share`` is the share
+    of the smallest segment.
     """
 
     k: int
     prediction_strength: float
     standard_error: float
+    mean_strength: float
     silhouette: float | None
     silhouette_full: float | None
     calinski_harabasz: float | None
     davies_bouldin: float | None
     smallest_share: float
-    agreement: float
     shrinkage: float
+
+
+class Assignment(NamedTuple):
+    """The segment of each row, how surely it is in it and its outlier score, each of shape (n,)."""
+
+    labels: Labels
+    confidence: FloatArray
+    outlier_score: FloatArray
 
 
 class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Segment rows by K-means after setting outliers aside by density.
 
-    1. Features are scaled. Constant and all-missing ones scale to 0 and play no part; a missing value scales to 0.
+    1. Features are scaled. Constant and all-missing ones scale to 0 and play no part; a missing value scales to 0. Of
+       features that repeat each other in another unit one plays a part.
     2. A row is an outlier if DBSCAN calls it noise. ``eps`` is the knee of the curve of k-distances, moved as little as
        needed to keep the share of outliers within bounds. This step sees the features standardised and compressed by an
        inverse hyperbolic sine, since a power transform pulls in just the extremes it looks for.
-    3. The other rows are partitioned by K-means, by turns with a projection on the discriminants of the segments.
+    3. The other rows are partitioned by K-means, which soft memberships and a covariance within segments refine. A row
+       belongs to the nearest centre in the space of the discriminants.
     4. The number of segments is the largest that halves of the rows confirm: even in the weakest segment, the pairs
        that the other half's partition keeps together exceed chance by ``min_strength`` of what is possible
-       (prediction strength, mean over splits less its standard error; two segments need 0.8 at least, since any long
-       cloud can be cut in the middle). If there is none, it is the one on which the halves agree best (adjusted Rand
-       index), and `notes_` says so.
+       (prediction strength, mean over splits; two segments need 0.8 at least, since any long cloud can be cut in the
+       middle). If there is none, it is the largest whose average segment is about as strong as at any number above two,
+       and `notes_` says so.
 
     Parameters
     ----------
     scaling : {"yeo-johnson", "robust", "standard"}, default="yeo-johnson"
         Scale of the features that the segments are made from, and of `transform`.
     reduction : {"discriminant", "pca"} or None, default="discriminant"
-        Projection in which K-means runs: linear discriminants of the segments, the principal components that hold 90 %
-        of the variance, or none.
+        Space of the clustering: linear discriminants of the segments, the principal components that hold 90 % of the
+        variance (plain K-means there), or none (plain K-means on the scaled features).
     shrinkage : float in [0, 1] or None, default=None
-        Shrinkage of the covariance within segments that the discriminants use. None takes 0.1 or 0.5, whichever gives
-        the higher prediction strength; 0.1 if ``n_clusters`` is given.
+        Shrinkage of the covariance within segments that the discriminants use. None takes 0.3, 0.7 or 0.9, whichever
+        gives the highest prediction strength; 0.7 if ``n_clusters`` is given.
     min_samples : int, default=10
         Rows within ``eps``, itself included, that make a row a core row.
     eps : float or None, default=None
@@ -97,12 +122,15 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         Number of segments; None takes it from the data. Never more than there are distinct rows.
     min_clusters, max_clusters : int, default=2 and 12
         Numbers of segments that are tried when it comes from the data.
-    min_strength : float in [0, 1], default=0.5
-        Prediction strength, corrected for chance and less its standard error, that a number of segments has to reach.
-    n_splits : int, default=6
+    min_strength : float in [0, 1], default=0.6
+        Prediction strength, corrected for chance, that a number of segments has to reach.
+    n_splits : int, default=8
         Splits in halves that prediction strength is averaged over.
     n_init : int, default=10
         Starts of K-means, of which the best is kept.
+    max_fit_rows : int, default=50,000
+        Above this many rows a sample of that size is fitted, spread evenly over the two main directions in which the
+        rows differ, and the others are assigned. Densities are then measured against 20,000 of them.
     random_state : int, RandomState instance or None, default=None
         With an int the result repeats to the bit on the same machine and library versions.
 
@@ -115,8 +143,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     eps_, min_samples_ : float, int
         Parameters of the density step as used, in standard deviations of a feature and in rows.
     k_distances_ : ndarray of shape (n_samples,)
-        Distance of each row to the ``min_samples_``-th nearest, itself included; sorted it is the curve of which
-        the knee gives `eps_`.
+        Distance of each row to the ``min_samples_``-th nearest of the rows that densities are measured against, which
+        include it as a rule; sorted it is the curve of which the knee gives `eps_`.
     core_sample_mask_ : ndarray of shape (n_samples,), bool
         Rows whose k-distance is at most `eps_`.
     outlier_score_ : ndarray of shape (n_samples,)
@@ -124,8 +152,14 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     confidence_ : ndarray of shape (n_samples,)
         1 - (distance to the own centre / distance to the next centre): 1 at the centre of a segment, 0 on the border
         between two; 1 if there is one segment only, 0 for an outlier.
+    projection_ : ndarray of shape (n_features, n_components)
+        From the scaled features to the space of the clustering.
+    cluster_centers_ : ndarray of shape (n_clusters_, n_components)
+        Centres of the segments there: a row that is no outlier is in the segment of the nearest.
     shrinkage_ : float
         Shrinkage as used.
+    fitted_rows_ : ndarray of int
+        Positions of the rows that were fitted; the others were assigned.
     silhouette_, silhouette_full_ : float or None
         Mean silhouette of the rows in a segment, in the space of the clustering and in the scaled space of all
         features. A projection made from the labels flatters the first. From a sample of 10,000 above that many rows.
@@ -136,6 +170,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         What each number of segments that was tried would have given; empty if ``n_clusters`` was given.
     ignored_features_ : ndarray of str
         Features (by name, or ``x0``, ``x1``, ...) that are constant or missing everywhere.
+    duplicate_features_ : dict of str to str
+        Features left out because they repeat another, which is the value, in another unit.
     notes_ : list of str
         What a reader has to know about this fit, such as why there is one segment only; empty if nothing.
     scaler_ : FeatureScaler
@@ -145,17 +181,17 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
 
     Notes
     -----
-    Time is O(n^2 d) for the neighbours (one blocked matrix product) and O(n d k) for each K-means; memory is
-    O(n (d + min_samples)). Fitting and predicting run on one thread, since sums over several threads are not
-    repeatable to the bit.
+    With n rows, m = min(n, ``max_fit_rows``) of them fitted, d features and k segments, time is O(m^2 d) for the
+    neighbours (one blocked matrix product), O(m d (d + k)) for a round of the partition and O(n d) for assigning;
+    memory is O(n (d + min_samples)). Sums run on one thread, since those over several are not repeatable to the bit.
 
     References
     ----------
     Ester, Kriegel, Sander and Xu 1996, "A density-based algorithm for discovering clusters" (DBSCAN).
     Satopaa, Albrecht, Irwin and Raghavan 2011, "Finding a 'kneedle' in a haystack".
-    Ding and Li 2007, "Adaptive dimension reduction using discriminant analysis and K-means clustering".
+    Celeux and Govaert 1995, "Gaussian parsimonious clustering models".
+    Friedman 1989, "Regularized discriminant analysis".
     Tibshirani and Walther 2005, "Cluster validation by prediction strength".
-    Hubert and Arabie 1985, "Comparing partitions".
 
     Examples
     --------
@@ -182,6 +218,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         "min_strength": [Interval(Real, 0, 1, closed="both")],
         "n_splits": [Interval(Integral, 1, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_fit_rows": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
 
@@ -198,9 +235,10 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         n_clusters: int | None = None,
         min_clusters: int = 2,
         max_clusters: int = 12,
-        min_strength: float = 0.5,
-        n_splits: int = 6,
+        min_strength: float = 0.6,
+        n_splits: int = 8,
         n_init: int = 10,
+        max_fit_rows: int = 50_000,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.scaling = scaling
@@ -216,6 +254,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         self.min_strength = min_strength
         self.n_splits = n_splits
         self.n_init = n_init
+        self.max_fit_rows = max_fit_rows
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -250,39 +289,44 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     def _fit(self, X: FloatArray) -> Self:
         random = check_random_state(self.random_state)
         self.notes_: list[str] = []
-        self.scaler_ = FeatureScaler(self.scaling).fit(X)
-        names = getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(X.shape[1])], dtype=object))
-        self.ignored_features_ = names[~self.scaler_.varying_]
-        self._density_scaler = _Compression().fit(X)
-        outlier = self._fit_density(self._density_scaler.transform(X))
-        inside = X[~outlier]
-        scaled_in = self._scaled(inside)
+        self.fitted_rows_ = _spread_sample(X, self.max_fit_rows, random)
+        fitted = X[self.fitted_rows_]
+        self.scaler_ = FeatureScaler(self.scaling).fit(fitted)
+        self._leave_out_features(fitted)
+        outlier = self._fit_density(fitted, random)
+        inside = fitted[~outlier]
+        scaled_in = self._scaled(inside)[:, self._used]
         # Learnt without the outliers, lest they stretch it; bounded, lest a feature that few customers have leads.
-        compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)
+        compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)[:, self._used]
 
         self.choices_of_k_: list[ChoiceOfK] = []
-        self.shrinkage_ = self._shrinkages()[0]
+        self.shrinkage_ = self._shrinkages()[len(self._shrinkages()) // 2]
         k = self._choose_k(scaled_in, compressed_in, random) if self.n_clusters is None else self.n_clusters
-        self._partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random)
-        self.n_clusters_ = len(self._partition.centres)
+        partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random)
+        self.n_clusters_ = len(partition.centres)
         if self.n_clusters_ < k:
             self.notes_.append(f"Only {self.n_clusters_} of {k} segments: there are no more distinct rows.")
-
-        self.labels_ = np.full(len(X), OUTLIER, dtype=np.intp)
-        self.labels_[~outlier] = self._partition.labels
-        self.confidence_ = np.zeros(len(X))
-        self.confidence_[~outlier] = _confidence(self._partition.centre_distances(scaled_in))
-        quality = _quality(scaled_in, self._partition, SILHOUETTE_ROWS, random)
+        self.cluster_centers_ = partition.centres
+        self.projection_ = np.zeros((X.shape[1], partition.projection.shape[1]))
+        self.projection_[self._used] = partition.projection
+        quality = _quality(scaled_in, partition, SILHOUETTE_ROWS, random)
         self.silhouette_, self.silhouette_full_, self.calinski_harabasz_, self.davies_bouldin_ = quality
+
+        assigned = self._assign(X)
+        self.labels_, self.confidence_, self.outlier_score_ = assigned
+        self.k_distances_ = self.outlier_score_ * self.eps_
+        self.core_sample_mask_ = self.outlier_score_ <= 1
         return self
 
     def predict(self, X: ArrayLike) -> Labels:
-        """Return the segment of each row of X, of shape (n_samples,); -1 for a row that is no core row's neighbour."""
+        """Return the segment of each row of X, of shape (n_samples,); -1 for a row that DBSCAN would call noise."""
+        return self.assign(X).labels
+
+    def assign(self, X: ArrayLike) -> Assignment:
+        """Return segment, confidence and outlier score of each row of X: `predict` and the two below in one search."""
         rows = self._validated(X)
         with threadpool_limits(1):
-            labels = self._partition.assign(self._scaled(rows))
-            labels[self._is_outlier(rows)] = OUTLIER
-        return labels
+            return self._assign(rows)
 
     def transform(self, X: ArrayLike) -> FloatArray:
         """Return X scaled, of shape (n_samples, n_features), without missing values."""
@@ -292,26 +336,18 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         """Return X in the space of the clustering, of shape (n_samples, n_components)."""
         rows = self._validated(X)
         with threadpool_limits(1):
-            projected: FloatArray = self._scaled(rows) @ self._partition.projection
-        return projected
+            return self._projected(rows)
 
     def outlier_score(self, X: ArrayLike) -> FloatArray:
         """Return the distance to the ``min_samples_``-th nearest fitted row divided by `eps_`, of shape (n_samples,).
 
         A row that was fitted counts as its own nearest, as in `outlier_score_`.
         """
-        rows = self._validated(X)
-        with threadpool_limits(1):
-            distances, _ = nearest(self._fitted_rows, self._density_scaler.transform(rows), self.min_samples_)
-        return distances[:, -1] / self.eps_
+        return self.assign(X).outlier_score
 
     def confidence(self, X: ArrayLike) -> FloatArray:
         """Return how clearly each row belongs to its segment, of shape (n_samples,), as in `confidence_`."""
-        rows = self._validated(X)
-        with threadpool_limits(1):
-            confidence = _confidence(self._partition.centre_distances(self._scaled(rows)))
-            confidence[self._is_outlier(rows)] = 0.0
-        return confidence
+        return self.assign(X).confidence
 
     def _validated(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
@@ -322,27 +358,58 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         scaled: FloatArray = self.scaler_.transform(X)
         return scaled
 
-    def _fit_density(self, compressed: FloatArray) -> NDArray[np.bool_]:
+    def _projected(self, X: FloatArray) -> FloatArray:
+        # The same sums as in fitting, of the features in use alone.
+        projected: FloatArray = self._scaled(X)[:, self._used] @ self.projection_[self._used]
+        return projected
+
+    def _assign(self, X: FloatArray) -> Assignment:
+        distances = centre_distances(self._projected(X), self.cluster_centers_)
+        labels, confidence = np.argmin(distances, axis=1), _confidence(distances)
+        found = distances_of_new_rows(
+            self._compressed(X), self._density_rows, self._density_distances, self.min_samples_
+        )
+        outlier = found.noise_radii > self.eps_
+        labels[outlier], confidence[outlier] = OUTLIER, 0.0
+        return Assignment(labels, confidence, found.k_distances / self.eps_)
+
+    def _leave_out_features(self, X: FloatArray) -> None:
+        names = getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(X.shape[1])], dtype=object))
+        self.ignored_features_ = names[~self.scaler_.varying_]
+        repeats = _repeated_features(X, self.scaler_.varying_)
+        self.duplicate_features_ = {str(names[repeat]): str(names[first]) for repeat, first in repeats.items()}
+        self.notes_ += [
+            f"{repeat} is {first} in another unit and is left out."
+            for repeat, first in self.duplicate_features_.items()
+        ]
+        self._used = self.scaler_.varying_.copy()
+        self._used[list(repeats)] = False
+        if not self._used.any():
+            self._used[:] = True  # All rows are alike: whatever is used is 0.
+
+    def _compressed(self, X: FloatArray) -> FloatArray:
+        return self._compression.transform(X)[:, self._used]
+
+    def _fit_density(self, X: FloatArray, random: np.random.RandomState) -> NDArray[np.bool_]:
         """Fit the density step and return which rows are outliers."""
-        n = len(compressed)
-        self.min_samples_ = min(self.min_samples, n)
-        found = neighbour_distances(compressed, self.min_samples_)
+        self._compression = _Compression().fit(X)
+        compressed = self._compressed(X)
+        all_fitted = len(X) < self.max_fit_rows or len(X) <= DENSITY_ROWS
+        places = slice(None) if all_fitted else np.sort(random.permutation(len(X))[:DENSITY_ROWS])
+        self._density_rows = compressed[places]
+        self.min_samples_ = min(self.min_samples, len(self._density_rows))
+        found = neighbour_distances(self._density_rows, self.min_samples_)
+        self._density_distances = found.k_distances
+        if not all_fitted:
+            found = distances_of_new_rows(compressed, self._density_rows, self._density_distances, self.min_samples_)
         if self.eps is None:
             self.eps_ = choose_eps(found, self.min_outlier_share, self.max_outlier_share)
         else:
             self.eps_ = float(self.eps)
-        self.k_distances_ = found.k_distances
-        self.outlier_score_ = found.k_distances / self.eps_
-        self.core_sample_mask_ = found.k_distances <= self.eps_
-        self._fitted_rows = compressed
         outlier = found.noise_radii > self.eps_
         if outlier.all():
-            raise ValueError(f"All {n} rows are outliers at eps={self.eps_}: no row is left for a segment.")
+            raise ValueError(f"All {len(X)} rows are outliers at eps={self.eps_}: no row is left for a segment.")
         return outlier
-
-    def _is_outlier(self, X: FloatArray) -> NDArray[np.bool_]:
-        distances, _ = nearest(self._fitted_rows[self.core_sample_mask_], self._density_scaler.transform(X), 1)
-        return distances[:, 0] > self.eps_
 
     def _shrinkages(self) -> tuple[float, ...]:
         if self.shrinkage is not None:
@@ -379,48 +446,50 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         confirmed = np.array([self._confirmed(scaled, compressed, candidates, random) for _ in range(self.n_splits)])
         sample = random.permutation(n)[:CURVE_ROWS]
         for position, k in enumerate(candidates):
-            strengths, agreements = np.moveaxis(confirmed[:, position], -1, 0)
-            best = int(strengths.mean(axis=0).argmax())
-            strength, shrinkage = strengths[:, best], self._shrinkages()[best]
+            best = int(confirmed[:, position, :, 0].mean(axis=0).argmax())
+            weakest, average = confirmed[:, position, best].T
+            shrinkage = self._shrinkages()[best]
             partition = self._fit_partition(scaled[sample], compressed[sample], k, shrinkage, random)
             self.choices_of_k_.append(
                 ChoiceOfK(
                     k,
-                    float(strength.mean()),
-                    float(strength.std() / np.sqrt(self.n_splits)),
+                    float(weakest.mean()),
+                    float(weakest.std() / np.sqrt(self.n_splits)),
+                    float(average.mean()),
                     *_quality(scaled[sample], partition, CURVE_ROWS, random),
                     smallest_share=float(np.bincount(partition.labels).min() / len(sample)),
-                    agreement=float(agreements[:, 0].mean()),
                     shrinkage=shrinkage,
                 )
             )
-        strong = [choice for choice in self.choices_of_k_ if self._is_strong(choice)]
-        if strong:
-            self.shrinkage_ = strong[-1].shrinkage
-            return strong[-1].k
-        # With the least shrinkage: much of it comes near plain K-means, which cuts any long cloud at the same places.
-        chosen = max(self.choices_of_k_, key=lambda choice: choice.agreement)
-        self.notes_.append(
-            f"No number of segments reaches the prediction strength asked for; halves of the customers agree best on "
-            f"{chosen.k} (strength {chosen.prediction_strength:.2f}, adjusted Rand index {chosen.agreement:.2f}). The "
-            "segments are cuts through a continuum rather than groups apart."
-        )
+        strong = [choice for choice in self.choices_of_k_ if choice.prediction_strength >= self._bar(choice.k)]
+        chosen = strong[-1] if strong else self._least_weak()
+        self.shrinkage_ = chosen.shrinkage
         return chosen.k
 
-    def _is_strong(self, choice: ChoiceOfK) -> bool:
-        bar = max(self.min_strength, STRENGTH_OF_TWO) if choice.k == 2 else self.min_strength
-        return choice.prediction_strength - choice.standard_error >= bar
+    def _bar(self, k: int) -> float:
+        return max(self.min_strength, STRENGTH_OF_TWO) if k == 2 else self.min_strength
+
+    def _least_weak(self) -> ChoiceOfK:
+        above_two = [choice for choice in self.choices_of_k_ if choice.k > 2] or self.choices_of_k_
+        enough = max(choice.mean_strength for choice in above_two) - STRENGTH_LOST
+        chosen = [choice for choice in above_two if choice.mean_strength >= enough][-1]
+        self.notes_.append(
+            f"No number of segments reaches the prediction strength asked for; {chosen.k} come nearest (strength "
+            f"{chosen.prediction_strength:.2f}, of the average segment {chosen.mean_strength:.2f}). The segments are "
+            "cuts through a continuum rather than groups apart."
+        )
+        return chosen
 
     def _confirmed(
         self, scaled: FloatArray, compressed: FloatArray, candidates: range, random: np.random.RandomState
     ) -> list[list[tuple[float, float]]]:
-        """Return prediction strength and agreement of each number and shrinkage on one split, means of both ways."""
+        """Return the strength of the weakest and of the average segment for each number and shrinkage on one split."""
         order = random.permutation(len(scaled))
         half = min(len(scaled) // 2, SPLIT_ROWS)
-        first, second = order[:half], order[half : 2 * half]
+        halves = order[:half], order[half : 2 * half]
         return [
             [
-                _mean_confirmation(scaled[first], scaled[second], *pair)
+                _mean_strengths(scaled[halves[0]], scaled[halves[1]], *pair)
                 for pair in zip(
                     *(
                         fit_partitions(
@@ -429,10 +498,10 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
                             k,
                             reduction=self.reduction,
                             shrinkages=self._shrinkages(),
-                            n_init=self.n_init,
+                            n_init=(self.n_init + 1) // 2,
                             random=random,
                         )
-                        for rows in (first, second)
+                        for rows in halves
                     ),
                     strict=True,
                 )
@@ -462,13 +531,46 @@ class _Compression:
         return compressed
 
 
-def _mean_confirmation(first: FloatArray, second: FloatArray, one: Partition, other: Partition) -> tuple[float, float]:
-    """Return prediction strength and adjusted Rand index of two partitions on each other's rows."""
+def _spread_sample(X: FloatArray, size: int, random: np.random.RandomState) -> NDArray[np.intp]:
+    """Return the positions, ascending, of at most ``size`` rows that stand for all.
+
+    Every n-th row of an order by the first principal component and, within a hundredth of the rows, by the second:
+    a systematic sample, which is stratified by both (Cochran 1977, "Sampling Techniques", chapter 8).
+    """
+    n = len(X)
+    if n <= size:
+        return np.arange(n)
+    compressed = _Compression().fit(X).transform(X)
+    _, axes = np.linalg.eigh(compressed.T @ compressed)
+    first, second = (compressed @ axes[:, [-1, -2]]).T if X.shape[1] > 1 else (compressed[:, 0], np.zeros(n))
+    stratum = np.argsort(np.argsort(first, kind="stable"), kind="stable") * 100 // n
+    order = np.lexsort((second, stratum))
+    return np.sort(order[((np.arange(size) + random.uniform()) * n / size).astype(np.intp)])
+
+
+def _repeated_features(X: FloatArray, varying: NDArray[np.bool_]) -> dict[int, int]:
+    """Return position of a feature -> position of an earlier one of which it is a linear function on every row."""
+    if len(np.unique(X[:DISTINCT_LOOKED_AT], axis=0)) < FEWEST_DISTINCT:
+        return {}
+    places = np.flatnonzero(varying)
+    unknown = np.isnan(X)
+    values = np.nan_to_num(FeatureScaler("standard").fit(X).transform(X))
+    correlations = np.abs(values.T @ values) / len(X)
+    repeats: dict[int, int] = {}
+    for position, place in enumerate(places):
+        for first in places[:position]:
+            alike = correlations[place, first] > SAME * np.sqrt(correlations[place, place] * correlations[first, first])
+            if alike and first not in repeats and np.array_equal(unknown[:, place], unknown[:, first]):
+                repeats[int(place)] = int(first)
+                break
+    return repeats
+
+
+def _mean_strengths(first: FloatArray, second: FloatArray, one: Partition, other: Partition) -> tuple[float, float]:
+    """Return the strength of the weakest and of the average segment, of two partitions on each other's rows."""
     pairs = ((other.labels, one.assign(second)), (one.labels, other.assign(first)))
-    strengths, agreements = zip(
-        *((prediction_strength(*pair), adjusted_rand_score(*pair)) for pair in pairs), strict=True
-    )
-    return sum(strengths) / 2, sum(agreements) / 2
+    strengths = [prediction_strengths(*pair) for pair in pairs]
+    return sum(float(each.min()) for each in strengths) / 2, sum(float(each.mean()) for each in strengths) / 2
 
 
 def _confidence(centre_distances: FloatArray) -> FloatArray:
