@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clustering_assets.contracts import (
     CLUSTERING_FEATURES,
+    CUSTOMER_REASONS,
     CUSTOMER_SEGMENTS,
     SCALED_FEATURES,
     SEGMENT_CHANGES,
@@ -37,6 +38,7 @@ from clustering_assets.segmentation.model_file import (
     versions_here,
 )
 from clustering_assets.segmentation.profiles import segment_profiles
+from clustering_assets.segmentation.reasons import customer_reasons
 from clustering_assets.segmentation.stability import segment_stability
 from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.warehouse import has_table, record_versions, replace_table, table, transaction
@@ -230,6 +232,15 @@ def segment(
             SEGMENT_MODEL: pd.DataFrame([*kept_models, model]),
             CUSTOMER_SEGMENTS: segments,
             SEGMENT_PROFILES: profiles,
+            CUSTOMER_REASONS: customer_reasons(
+                ids,
+                scaled,
+                assigned,
+                segmenter.projection_,
+                segmenter.cluster_centers_,
+                [segment_ids[label] for label in range(segmenter.n_clusters_)],
+                features,
+            ),
             SEGMENT_CHANGES: segment_changes(earlier.segments if earlier else now_in, now_in).assign(
                 from_model_run_id=earlier.model_run_id if earlier else "", model_run_id=model_run_id, changed_at=now
             ),

@@ -9,6 +9,7 @@ import dagster as dg
 from clustering_assets.config import ApplyConfig, GoldConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
+    CUSTOMER_REASONS,
     CUSTOMER_SEGMENTS,
     IMPUTED_FEATURES,
     MODEL_ASSIGNMENTS,
@@ -30,7 +31,7 @@ from clustering_assets.metadata import (
 )
 from clustering_assets.resources import Home
 from clustering_assets.segmentation.drift import in_words
-from clustering_assets.segmentation.model_file import model_path
+from clustering_assets.segmentation.model_file import model_path, save_model
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
@@ -70,6 +71,7 @@ _UPSTREAM = {
     SEGMENT_MODEL: [SCALED_FEATURES],
     CUSTOMER_SEGMENTS: [SCALED_FEATURES, SEGMENT_MODEL],
     SEGMENT_PROFILES: [CUSTOMER_FEATURES, CUSTOMER_SEGMENTS],
+    CUSTOMER_REASONS: [CUSTOMER_FEATURES, SCALED_FEATURES, CUSTOMER_SEGMENTS],
     SEGMENT_CHANGES: [CUSTOMER_SEGMENTS],
 }
 
@@ -81,7 +83,10 @@ _UPSTREAM = {
     ]
 )
 def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> Iterator[dg.MaterializeResult[None]]:
-    """Fit the segmentation, unless silver and the settings are the same as last time and the model is still there."""
+    """Fit the segmentation, unless silver and the settings are the same as last time.
+
+    If they are the same and just the file of the model was lost, the file is made again and no table changes.
+    """
     with in_one_sentence():
         with home.warehouse.connect() as backend:
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
@@ -89,20 +94,24 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
                 raise dg.Failure(_NO_SILVER)
             version = fingerprint(SEGMENTATION_VERSION, input_version, config.model_dump())
             version_before = table_version(backend, CUSTOMER_SEGMENTS.qualified_name)
-            changed = version != version_before or not model_path(home.warehouse.home, version).is_file()
-            if changed:
+            changed, path = version != version_before, model_path(home.warehouse.home, version)
+            fits = changed or not path.is_file()
+            if fits:
                 # scikit-learn and openTSNE are not loaded with the code location, only when they are needed
                 from clustering_assets.gold import read_earlier_fit, write_gold
 
                 customers, imputed = _customers(backend)
                 earlier = read_earlier_fit(backend, home.warehouse.home)
-        if changed:
+        if fits:
             context.log.info("segmenting %s customers", f"{len(customers):,}")
             found = _segment(config, customers, imputed, earlier, input_version, version)
             with home.warehouse.connect() as backend:
                 if table_version(backend, CUSTOMER_SEGMENTS.qualified_name) != version_before:
                     raise dg.Failure("Another run wrote the gold layer meanwhile: run again, to go on from it.")
-                write_gold(backend, home.warehouse.home, found, earlier, version)
+                if changed:
+                    write_gold(backend, home.warehouse.home, found, earlier, version)
+                else:
+                    save_model(path, found.segmenter, found.facts)
         with home.warehouse.connect() as backend:
             reports = _reports(backend, home)
             for contract in _UPSTREAM:
@@ -202,6 +211,7 @@ def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, An
             ),
             "sizes_picture": picture(pictures.segment_sizes(sizes, names)),
         },
+        CUSTOMER_REASONS: {},
         SEGMENT_CHANGES: _flows(backend, segments[["segment_id", "segment_name"]], model),
     }
 
