@@ -33,10 +33,13 @@ from clustering_assets.out_of_time import (
     validate,
 )
 from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.sources.ingestion import ingest
 from clustering_assets.warehouse import Warehouse, table
 from clustering_assets_tests.awkward_lines import AS_OF, awkward_lines, order_lines_strategy
 from clustering_assets_tests.conftest import Shop, make_shop, materializations
 from clustering_assets_tests.engines import table_of
+from clustering_assets_tests.sources.bronze import NOW
+from clustering_assets_tests.sources.test_online_retail import TEST_DATA
 
 PARAMETERS = {"n_clusters": 5, "random_state": 0}
 CHOICE: dict[str, Any] = {"as_of": None, "history_days": 180, "most": 1, "days_apart": 91}
@@ -353,9 +356,31 @@ def test_it_runs_monthly_and_not_with_everything() -> None:
     key = dg.AssetKey(["gold", "out_of_time_validation"])
     assert key not in defs.resolve_job_def("everything").asset_layer.executable_asset_keys
     assert defs.resolve_job_def("out_of_time_validation").asset_layer.executable_asset_keys == {key}
-    schedule = defs.get_schedule_def("monthly_out_of_time_validation")
+    schedule = defs.get_repository_def().get_schedule_def("monthly_out_of_time_validation")
     assert schedule.job_name == "out_of_time_validation"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert defs.resolve_job_def("out_of_time_validation").tags["warehouse"] == "writes"
     ticks = schedule.cron_schedule
     assert ticks == "0 4 1 * *"
+
+
+@pytest.mark.skipif(not (TEST_DATA / "online_retail_ii").is_dir(), reason=f"UCI Online Retail II is not in {TEST_DATA}")
+def test_on_uci_segments_say_more_of_future_returns_than_rfm(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    with warehouse.connect() as backend:
+        ingest(backend, TEST_DATA / "online_retail_ii", NOW)
+        counted = backend.con.execute(
+            """select count(*), count(*) filter (last >= '2011-06-13') from (
+                select min(order_date) as first, max(order_date) as last from bronze.order_lines group by customer_id
+            ) where first < '2011-06-13'"""
+        ).fetchone()
+    observed_then = observed(warehouse)
+    assert list(observed_then) == [dt.date(2011, 6, 12)]
+    # a fixed number, since finding one takes most of the time
+    rows = validate(observed_then, {"n_clusters": 7, "random_state": 0})
+    on_values, on_ranks = (figures(rows, "future_return_rate", scale) for scale in ("values", "ranks"))
+    assert counted == (on_values["known_customers"].iloc[0], on_values["customers"].iloc[0])
+    for rfm in ("rfm_score", "rfm_kmeans"):
+        assert on_values.loc[SEGMENTS, "eta_squared"] > on_values.loc[rfm, "eta_squared"]
+    for rfm in ("rfm_cells", "rfm_score", "rfm_kmeans"):
+        assert on_ranks.loc[rfm, "lead"] > 2 * on_ranks.loc[rfm, "lead_standard_error"]
