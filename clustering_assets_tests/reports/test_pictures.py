@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from io import BytesIO
 
 import matplotlib as mpl
@@ -24,6 +25,7 @@ from clustering_assets.reports.pictures import (
     segment_colour,
     segment_marker,
     segment_sizes,
+    variance_explained,
 )
 
 NAMES = {0: "Loyal, few returns", 1: "From $5 to $10 & <more>", 2: "x" * 200, OUTLIERS: "Outliers"}
@@ -31,6 +33,20 @@ RECORDS = [
     {"k": 3, "prediction_strength": 0.9, "silhouette": 0.3},
     {"k": 2, "prediction_strength": 1.0, "silhouette": 0.2},
     {"k": 4, "prediction_strength": None, "silhouette": float("nan")},
+]
+EXPLAINED = [
+    {
+        "as_of": datetime(2025, 6, 30),
+        "horizon_days": 180,
+        "target": target,
+        "scale": scale,
+        "method": method,
+        "epsilon_squared": epsilon,
+        "standard_error": None if method == "rfm_score" else 0.02,
+    }
+    for target in ("future_return_rate", "future_return_value", "future_order_value")
+    for scale in ("values", "ranks")
+    for method, epsilon in {"segments": 0.2, "rfm_cells": -0.01, "rfm_score": 0.1}.items()
 ]
 
 
@@ -50,6 +66,9 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "map with a place missing": lambda: customer_map([[0.0, 0.0], [np.nan, 1.0]], [0, 1], NAMES),
     "map of nobody": lambda: customer_map(np.empty((0, 2)), [], NAMES),
     "sizes": lambda: segment_sizes({**dict.fromkeys(range(20), 1000), OUTLIERS: 3}, NAMES),
+    "variance explained": lambda: variance_explained(EXPLAINED),
+    "variance explained of one target": lambda: variance_explained(EXPLAINED[:3]),
+    "variance not defined": lambda: variance_explained([{**row, "epsilon_squared": None} for row in EXPLAINED]),
     "sizes of nobody": lambda: segment_sizes({}, NAMES),
 }
 
@@ -136,3 +155,5 @@ def test_nothing_to_draw_is_refused() -> None:
         k_distance_curve([], 1.0)
     with pytest.raises(ValueError, match="no records"):
         cluster_choice_curve([], 2)
+    with pytest.raises(ValueError, match="no rows"):
+        variance_explained([])
