@@ -67,14 +67,14 @@ def cut_dates(
             f"The {horizon_days} days after {as_of} are not over, since the last orders are of {last}: set as_of to "
             f"{latest} or earlier, or horizon_days to fewer."
         )
-    dates = [(as_of or latest) - dt.timedelta(days_apart * step) for step in range(most)]
-    if dates[0] < earliest:
+    if (as_of or latest) < earliest:
         raise TooLittleHistory(
             f"The orders from {first} to {last} are too short a history: {history_days} days before "
             f"{as_of or 'the day to look from'} and {horizon_days} days after it are needed. Load more orders, or "
             "lower history_days or horizon_days."
         )
-    return [date for date in dates if date >= earliest]
+    steps = min(most, ((as_of or latest) - earliest).days // days_apart + 1)
+    return [(as_of or latest) - dt.timedelta(days_apart * step) for step in range(steps)]
 
 
 def future_behaviour(order_lines: ir.Table, as_of: dt.date, horizon_days: int) -> ir.Table:

@@ -307,6 +307,7 @@ def test_the_same_lines_and_settings_are_not_validated_twice(
     [
         ({"history_days": 3_000}, "are too short a history: 3000 days before the day to look from and 180 days after"),
         ({"as_of": "2099-01-01"}, "The 180 days after 2099-01-01 are not over, since the last orders are of"),
+        ({"as_of": "0001-01-01"}, "180 days before 0001-01-01 and 180 days after it are needed"),
         ({"as_of": "soon"}, "as_of is 'soon'; it has to be a day such as 2025-12-31"),
     ],
 )
