@@ -39,8 +39,9 @@ for segments that overlap or few rows, where discriminants follow chance."""
 STRENGTH_LOST = 0.1
 """Where no number of segments is confirmed, the mean strength that a larger number may cost: business is served by more
 segments, and near the best number the curve is flat."""
-STRENGTH_OF_TWO = 0.8
-"""Least prediction strength of two segments: one long cloud, cut in the middle, reaches 0.7."""
+STRENGTH_OF_FEW = 0.85
+"""Least prediction strength of two or three segments: one long cloud, cut across, reaches 0.82 and 0.71, but hardly
+more than 0.6 in four pieces and more."""
 SILHOUETTE_ROWS = 10_000
 """Most rows that a final silhouette is computed from; it takes all pairs of them."""
 CURVE_ROWS = 3_000
@@ -97,8 +98,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
        belongs to the nearest centre in the space of the discriminants.
     4. The number of segments is the largest that halves of the rows confirm: even in the weakest segment, the pairs
        that the other half's partition keeps together exceed chance by ``min_strength`` of what is possible
-       (prediction strength, mean over splits; two segments need 0.8 at least, since any long cloud can be cut in the
-       middle). If there is none, it is the largest whose average segment is about as strong as at any number above two,
+       (prediction strength, mean over splits; two or three segments need 0.85 at least, since any long cloud can be cut
+       across). If there is none, it is the largest whose average segment is about as strong as at any number above two,
        and `notes_` says so.
 
     Parameters
@@ -122,9 +123,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         Number of segments; None takes it from the data. Never more than there are distinct rows.
     min_clusters, max_clusters : int, default=2 and 12
         Numbers of segments that are tried when it comes from the data.
-    min_strength : float in [0, 1], default=0.6
+    min_strength : float in [0, 1], default=0.62
         Prediction strength, corrected for chance, that a number of segments has to reach.
-    n_splits : int, default=8
+    n_splits : int, default=6
         Splits in halves that prediction strength is averaged over.
     n_init : int, default=10
         Starts of K-means, of which the best is kept.
@@ -168,6 +169,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         two segments.
     choices_of_k_ : list of ChoiceOfK
         What each number of segments that was tried would have given; empty if ``n_clusters`` was given.
+    confirmed_ : bool
+        Whether halves of the rows confirm the number of segments. False where it was given or there is one only.
     ignored_features_ : ndarray of str
         Features (by name, or ``x0``, ``x1``, ...) that are constant or missing everywhere.
     duplicate_features_ : dict of str to str
@@ -235,8 +238,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         n_clusters: int | None = None,
         min_clusters: int = 2,
         max_clusters: int = 12,
-        min_strength: float = 0.6,
-        n_splits: int = 8,
+        min_strength: float = 0.62,
+        n_splits: int = 6,
         n_init: int = 10,
         max_fit_rows: int = 50_000,
         random_state: int | np.random.RandomState | None = None,
@@ -300,6 +303,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)[:, self._used]
 
         self.choices_of_k_: list[ChoiceOfK] = []
+        self.confirmed_ = False
         self.shrinkage_ = self._shrinkages()[len(self._shrinkages()) // 2]
         k = self._choose_k(scaled_in, compressed_in, random) if self.n_clusters is None else self.n_clusters
         partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random)
@@ -462,12 +466,13 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
                 )
             )
         strong = [choice for choice in self.choices_of_k_ if choice.prediction_strength >= self._bar(choice.k)]
+        self.confirmed_ = bool(strong)
         chosen = strong[-1] if strong else self._least_weak()
         self.shrinkage_ = chosen.shrinkage
         return chosen.k
 
     def _bar(self, k: int) -> float:
-        return max(self.min_strength, STRENGTH_OF_TWO) if k == 2 else self.min_strength
+        return max(self.min_strength, STRENGTH_OF_FEW) if k <= 3 else self.min_strength
 
     def _least_weak(self) -> ChoiceOfK:
         above_two = [choice for choice in self.choices_of_k_ if choice.k > 2] or self.choices_of_k_

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
-from scipy.special import softmax
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -20,7 +19,7 @@ Random = np.random.RandomState
 
 PCA_VARIANCE = 0.9
 SOFT_ROUNDS = 30
-SOFT_TOLERANCE = 1e-3
+SOFT_TOLERANCE = 1e-2
 """The soft rounds end when no membership changes by more."""
 
 
@@ -128,22 +127,26 @@ def soften(scaled: FloatArray, labels: Labels, shrinkage: float) -> Labels:
     Takes O(n d (d + k)) a round. Celeux and Govaert 1995, "Gaussian parsimonious clustering models" (the model with
     equal covariances); Friedman 1989, "Regularized discriminant analysis" (the shrinkage).
     """
-    centred = scaled - scaled.mean(axis=0)
-    squares = centred.T @ centred
-    memberships = np.eye(labels.max() + 1)[labels]
+    centred = np.ascontiguousarray((scaled - scaled.mean(axis=0)).T)
+    squares = centred @ centred.T
+    n = centred.shape[1]
+    memberships = np.eye(labels.max() + 1)[:, labels]  # A row per segment: sums over segments then run along the rows.
     for _ in range(SOFT_ROUNDS):
-        sizes = memberships.sum(axis=0)
+        sizes = memberships.sum(axis=1)
         kept = sizes > 1e-6
-        memberships, sizes = memberships[:, kept], sizes[kept]
-        centres = memberships.T @ centred / sizes[:, None]
-        within = _shrunk((squares - (centres.T * sizes) @ centres) / len(centred), shrinkage)
-        # log density up to a constant of the row: linear in the row, since the covariance is common to all
+        memberships, sizes = memberships[kept], sizes[kept]
+        centres = memberships @ centred.T / sizes[:, None]
+        within = _shrunk((squares - (centres.T * sizes) @ centres) / n, shrinkage)
+        # The log density but for a part that all segments share: linear in the row, since the covariance is common.
         directions = solve(within, centres.T, assume_a="pos")
-        offsets = np.log(sizes / len(centred)) - (centres.T * directions).sum(axis=0) / 2
-        previous, memberships = memberships, softmax(centred @ directions + offsets, axis=1)
+        offsets = np.log(sizes / n) - (centres.T * directions).sum(axis=0) / 2
+        previous, memberships = memberships, directions.T @ centred + offsets[:, None]
+        memberships -= memberships.max(axis=0)
+        np.exp(memberships, out=memberships)
+        memberships /= memberships.sum(axis=0)
         if np.abs(memberships - previous).max() < SOFT_TOLERANCE:
             break
-    return np.unique(memberships.argmax(axis=1), return_inverse=True)[1]
+    return np.unique(memberships.argmax(axis=0), return_inverse=True)[1]
 
 
 def _ordered(scaled: FloatArray, projection: FloatArray, labels: Labels) -> Partition:
