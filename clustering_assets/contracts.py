@@ -623,6 +623,7 @@ SEGMENT_MODEL = TableContract(
         _count("outliers", "Customers that are outliers.", "customers"),
         Column("eps", "float64", "Radius of the density step, in standardised and compressed features.", minimum=0),
         Column("min_samples", "int64", "Neighbours that make a core customer.", "customers", minimum=1),
+        Column("shrinkage", "float64", "Shrinkage of the covariance within segments, as used.", "share", True, 0, 1),
         Column(
             "silhouette", "float64", "Over customers in a segment, in the space of the clustering.", "", False, -1, 1
         ),

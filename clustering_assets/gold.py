@@ -23,6 +23,7 @@ from clustering_assets.contracts import (
     SEGMENT_PROFILES,
     TableContract,
 )
+from clustering_assets.segmentation.continuity import fit_again
 from clustering_assets.segmentation.drift import Distribution, distribution, feature_drift, size_drift
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.identity import kept_share, match_segments, segment_changes
@@ -41,6 +42,7 @@ from clustering_assets.segmentation.profiles import segment_profiles
 from clustering_assets.segmentation.reasons import customer_reasons
 from clustering_assets.segmentation.stability import segment_stability
 from clustering_assets.segmentation.vocabulary import load_vocabulary
+from clustering_assets.versions import SEGMENTATION_VERSION
 from clustering_assets.warehouse import has_table, record_versions, replace_table, table, transaction
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ def segment(
         Moment to record (UTC).
     """
     features = customers[FEATURES].astype(np.float64)
-    segmenter = HybridSegmenter(**parameters).fit(features)
+    segmenter = _fit(features, parameters, earlier)
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
     random_state = parameters["random_state"]
     ids = customers["customer_id"]
@@ -350,6 +352,17 @@ def _was_imputed(imputed: pd.Series[str]) -> NDArray[np.bool_]:
     return imputed.str.get_dummies(";").reindex(columns=FEATURES, fill_value=0).to_numpy(dtype=bool)
 
 
+def _fit(features: pd.DataFrame, parameters: Mapping[str, Any], earlier: EarlierFit | None) -> HybridSegmenter:
+    """Fit, going on from the fit before if it was made with the same parameters and by the same code."""
+    rows = [row for row in earlier.models if row["model_run_id"] == earlier.model_run_id] if earlier else []
+    for row in rows:
+        before = {name: value for name, value in json.loads(row["parameters"]).items() if name != "map"}
+        if before == parameters and json.loads(row["versions"])["segmentation"] == SEGMENTATION_VERSION:
+            return fit_again(features, parameters, row["segments"], row["shrinkage"])
+    fitted: HybridSegmenter = HybridSegmenter(**parameters).fit(features)
+    return fitted
+
+
 def _segment_ids(
     segmenter: HybridSegmenter, features: pd.DataFrame, customer_ids: pd.Series[str], earlier: EarlierFit | None
 ) -> dict[int, int]:
@@ -412,6 +425,7 @@ def _fit_facts(segmenter: HybridSegmenter, stability: NDArray[np.float64] | None
         "outliers": customers - len(clustered),
         "eps": segmenter.eps_,
         "min_samples": segmenter.min_samples_,
+        "shrinkage": segmenter.shrinkage_,
         "silhouette": segmenter.silhouette_,
         "silhouette_full": segmenter.silhouette_full_,
         "calinski_harabasz": segmenter.calinski_harabasz_,

@@ -30,7 +30,7 @@ BELOW = {
     "conformance": {"contracts", "warehouse"},
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "sources", "versions", "warehouse"},
-    "gold": {"contracts", "segmentation", "warehouse"},
+    "gold": {"contracts", "segmentation", "versions", "warehouse"},
     "quality": set(),
     "out_of_time": {"contracts", "features", "segmentation", "silver"},
 }
