@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from clustering_assets.segmentation.hybrid import STRENGTH_OF_TWO, ChoiceOfK, HybridSegmenter
+from clustering_assets.segmentation.hybrid import ChoiceOfK, HybridSegmenter
 
 CLEARLY = 3.0
 """Standard errors by which a prediction strength has to be above or below what is asked for, to change the number of
@@ -39,11 +39,11 @@ def fit_again(X: ArrayLike, parameters: Mapping[str, Any], n_clusters: int, shri
     tried = {choice.k: choice for choice in anew.choices_of_k_}
     if (anew.n_clusters_, anew.shrinkage_) == (n_clusters, shrinkage) or n_clusters not in tried:
         return anew
-    if anew.n_clusters_ != n_clusters and _is_clear(tried[anew.n_clusters_], tried[n_clusters], anew.min_strength):
+    if anew.n_clusters_ != n_clusters and _is_clear(anew, tried[anew.n_clusters_], tried[n_clusters]):
         return anew
     kept: HybridSegmenter = HybridSegmenter(**{**parameters, "n_clusters": n_clusters, "shrinkage": shrinkage}).fit(X)
     kept.choices_of_k_ = anew.choices_of_k_
-    kept.confirmed_ = _reaches(tried[n_clusters], anew.min_strength)
+    kept.confirmed_ = _reaches(anew, tried[n_clusters])
     kept.notes_ = list(dict.fromkeys([*anew.notes_, *kept.notes_]))
     if anew.n_clusters_ != n_clusters:
         kept.notes_.append(
@@ -53,12 +53,11 @@ def fit_again(X: ArrayLike, parameters: Mapping[str, Any], n_clusters: int, shri
     return kept
 
 
-def _is_clear(new: ChoiceOfK, old: ChoiceOfK, min_strength: float) -> bool:
-    confirmed, refuted = _reaches(new, min_strength), not _reaches(old, min_strength, -CLEARLY)
-    return _reaches(new, min_strength, CLEARLY) or (confirmed and refuted)
+def _is_clear(segmenter: HybridSegmenter, new: ChoiceOfK, old: ChoiceOfK) -> bool:
+    confirmed, refuted = _reaches(segmenter, new), not _reaches(segmenter, old, -CLEARLY)
+    return _reaches(segmenter, new, CLEARLY) or (confirmed and refuted)
 
 
-def _reaches(choice: ChoiceOfK, min_strength: float, standard_errors: float = 0.0) -> bool:
+def _reaches(segmenter: HybridSegmenter, choice: ChoiceOfK, standard_errors: float = 0.0) -> bool:
     """Return whether a number is confirmed even with its strength lowered by so many standard errors."""
-    bar = max(min_strength, STRENGTH_OF_TWO) if choice.k == 2 else min_strength
-    return choice.prediction_strength - standard_errors * choice.standard_error >= bar
+    return choice.prediction_strength - standard_errors * choice.standard_error >= segmenter._bar(choice.k)
