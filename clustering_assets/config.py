@@ -79,10 +79,41 @@ class SegmentationConfig(dg.Config):
         description="Scale of the features: yeo-johnson (power transform), robust (median, quartiles) or standard.",
         pattern="^(yeo-johnson|robust|standard)$",
     )
-    n_clusters: int | None = Field(
-        default=None, ge=1, le=50, description="Number of segments. Default: the largest that repeats on split halves."
+    reduction: str | None = Field(
+        default="discriminant",
+        description="Space of the clustering: discriminant (of the segments, with soft memberships), pca (principal "
+        "components of 90 % of the variance, with plain K-means) or null (all scaled features, with plain K-means).",
+        pattern="^(discriminant|pca)$",
     )
+    shrinkage: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Shrinkage of the covariance within segments, from 0 (as it is) to 1 (every direction counts the "
+        "same). Default: 0.3, 0.7 or 0.9, whichever halves of the customers confirm best.",
+    )
+    n_clusters: int | None = Field(
+        default=None,
+        ge=1,
+        le=50,
+        description="Number of segments. Default: the largest that halves of the customers confirm.",
+    )
+    min_clusters: int = Field(default=2, ge=1, le=50, description="Smallest number of segments that is tried.")
     max_clusters: int = Field(default=12, ge=2, le=50, description="Largest number of segments that is tried.")
+    min_strength: float = Field(
+        default=0.62,
+        ge=0,
+        le=1,
+        description="Prediction strength, corrected for chance, that confirms a number of segments; two or three need "
+        "0.85 at least.",
+    )
+    n_splits: int = Field(default=6, ge=1, le=100, description="Splits in halves that confirm a number of segments.")
+    n_init: int = Field(default=10, ge=1, le=100, description="Starts of K-means, of which the best is kept.")
+    max_fit_rows: int = Field(
+        default=50_000,
+        ge=100,
+        description="Above this many customers a stratified sample is fitted and the others are assigned.",
+    )
     min_samples: int = Field(
         default=10, ge=2, description="Customers within eps, the customer included, that make a core customer."
     )
