@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness
 
+from clustering_assets.segmentation import map as map_module
 from clustering_assets.segmentation.map import customer_map
 from clustering_assets_tests.segmentation.planted import blobs
 
@@ -39,3 +40,35 @@ def test_customers_alike_or_on_a_line_have_a_finite_place(X):
     placed = customer_map(X)
     assert placed.shape == (len(X), 2)
     assert np.isfinite(placed).all()
+
+
+@pytest.mark.parametrize("landmarks", [300, 600, 2_500])
+def test_customers_alike_lie_together_whether_landmark_or_placed(landmarks):
+    # Above 2,000 landmarks their repulsion is interpolated on a grid.
+    each, _ = blobs((landmarks // 2, landmarks // 3, landmarks // 6))
+    X = np.concatenate([each, each])
+    place = customer_map(X, max_landmarks=landmarks)
+    assert place.tobytes() == customer_map(X, max_landmarks=landmarks).tobytes()
+    chosen = np.zeros(len(X), dtype=bool)
+    chosen[np.random.RandomState(0).permutation(len(X))[:landmarks]] = True
+    first, second = np.split(place, 2)
+    one, other = np.split(chosen, 2)
+    apart = np.where((one & ~other)[:, None], first - second, second - first)[one != other]
+    span = np.ptp(place, axis=0)
+    assert (np.abs(np.median(apart, axis=0)) < 0.01 * span).all()
+    assert np.median(np.linalg.norm(apart, axis=1)) < 0.03 * np.linalg.norm(span)
+
+
+def test_many_customers_alike_do_not_break_the_map():
+    X, _ = blobs()
+    many = np.concatenate([X, np.repeat(X[:1], 700, axis=0)])
+    place = customer_map(many, max_landmarks=800)
+    assert np.isfinite(place).all()
+    assert trustworthiness(X, place[: len(X)], n_neighbors=10) > 0.95
+
+
+def test_the_map_does_not_depend_on_how_many_are_placed_at_once(monkeypatch):
+    X, _ = blobs()
+    at_once = customer_map(X, max_landmarks=200)
+    monkeypatch.setattr(map_module, "PLACED_AT_ONCE", 50)
+    np.testing.assert_allclose(customer_map(X, max_landmarks=200), at_once, atol=1e-6)
