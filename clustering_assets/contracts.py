@@ -928,7 +928,7 @@ OUT_OF_TIME_VALIDATION = TableContract(
         _text("scale", "values, or ranks, on which no single customer decides.", required=True),
         _text(
             "method",
-            "segments (the outliers a group of their own), rfm_cells (quintiles of recency, frequency and money spent), "
+            "segments (the outliers a group of their own), rfm_cells (quintiles of recency, frequency and money), "
             "rfm_score (their sum), rfm_kmeans (as many groups as there are segments) or return_rate_deciles.",
             required=True,
         ),

@@ -41,6 +41,7 @@ from clustering_assets.segmentation.model_file import (
 from clustering_assets.segmentation.profiles import segment_profiles
 from clustering_assets.segmentation.reasons import customer_reasons
 from clustering_assets.segmentation.stability import segment_stability
+from clustering_assets.segmentation.sub_segments import sub_segments
 from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION
 from clustering_assets.warehouse import has_table, record_versions, replace_table, table, transaction
@@ -195,7 +196,7 @@ def segment(
             "customer_id": ids,
             "segment_id": assigned,
             "segment_name": [names[segment] for segment in assigned],
-            "sub_segment_id": pd.array([None] * len(ids), dtype="Int64"),
+            "sub_segment_id": pd.Series(sub_segments(segmenter, features), dtype="Int64").replace(OUTLIER, pd.NA),
             "confidence": segmenter.confidence_,
             "map_x": place[:, 0],
             "map_y": place[:, 1],

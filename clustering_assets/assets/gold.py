@@ -32,6 +32,7 @@ from clustering_assets.metadata import (
 from clustering_assets.resources import Home
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
+from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
@@ -92,7 +93,9 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
             if input_version is None:
                 raise dg.Failure(_NO_SILVER)
-            version = fingerprint(SEGMENTATION_VERSION, input_version, config.model_dump())
+            version = fingerprint(
+                SEGMENTATION_VERSION, input_version, config.model_dump(), load_vocabulary().model_dump()
+            )
             version_before = table_version(backend, CUSTOMER_SEGMENTS.qualified_name)
             changed, path = version != version_before, model_path(home.warehouse.home, version)
             fits = changed or not path.is_file()

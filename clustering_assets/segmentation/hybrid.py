@@ -50,6 +50,9 @@ DENSITY_ROWS = 20_000
 """Most rows that the density of a row is measured against where not all rows are fitted."""
 SAME = 1 - 1e-9
 """Two features whose correlation is beyond this, up to its sign, are one feature in two units."""
+START_STEEPNESS, DENSITY_STEEPNESS = 2.0, 0.5
+"""How strongly features are compressed: where K-means starts, so that no feature leads, and less where the density step
+looks for extremes."""
 FEWEST_DISTINCT, DISTINCT_LOOKED_AT = 10, 1_000
 """That two features agree says something where so many of the first rows differ: two points always lie on a line."""
 START_BOUND = 3.0
@@ -300,7 +303,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         inside = fitted[~outlier]
         scaled_in = self._scaled(inside)[:, self._used]
         # Learnt without the outliers, lest they stretch it; bounded, lest a feature that few customers have leads.
-        compressed_in = np.clip(_Compression().fit(inside).transform(inside), -START_BOUND, START_BOUND)[:, self._used]
+        compressed_in = _Compression(START_STEEPNESS).fit(inside).transform(inside)[:, self._used]
+        compressed_in = np.clip(compressed_in, -START_BOUND, START_BOUND)
 
         self.choices_of_k_: list[ChoiceOfK] = []
         self.confirmed_ = False
@@ -396,7 +400,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
 
     def _fit_density(self, X: FloatArray, random: np.random.RandomState) -> NDArray[np.bool_]:
         """Fit the density step and return which rows are outliers."""
-        self._compression = _Compression().fit(X)
+        self._compression = _Compression(DENSITY_STEEPNESS).fit(X)
         compressed = self._compressed(X)
         all_fitted = len(X) < self.max_fit_rows or len(X) <= DENSITY_ROWS
         places = slice(None) if all_fitted else np.sort(random.permutation(len(X))[:DENSITY_ROWS])
@@ -521,18 +525,25 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
 
 
 class _Compression:
-    """Standardise, compress, standardise: nearly linear within half a standard deviation, logarithmic far out.
+    """Standardise, compress, standardise: nearly linear near the mean, logarithmic far out.
 
     Unlike a power transform it leaves extremes far out, and does not spread on/off features to both sides.
     """
 
+    def __init__(self, steepness: float) -> None:
+        self.steepness = steepness
+
     def fit(self, X: FloatArray) -> Self:
         self._before = FeatureScaler("standard").fit(X)
-        self._after = StandardScaler().fit(np.arcsinh(2 * self._before.transform(X)))
+        self._after = StandardScaler().fit(self._compress(X))
         return self
 
     def transform(self, X: FloatArray) -> FloatArray:
-        compressed: FloatArray = self._after.transform(np.arcsinh(2 * self._before.transform(X)))
+        compressed: FloatArray = self._after.transform(self._compress(X))
+        return compressed
+
+    def _compress(self, X: FloatArray) -> FloatArray:
+        compressed: FloatArray = np.arcsinh(self.steepness * self._before.transform(X))
         return compressed
 
 
@@ -545,7 +556,7 @@ def _spread_sample(X: FloatArray, size: int, random: np.random.RandomState) -> N
     n = len(X)
     if n <= size:
         return np.arange(n)
-    compressed = _Compression().fit(X).transform(X)
+    compressed = _Compression(START_STEEPNESS).fit(X).transform(X)
     _, axes = np.linalg.eigh(compressed.T @ compressed)
     first, second = (compressed @ axes[:, [-1, -2]]).T if X.shape[1] > 1 else (compressed[:, 0], np.zeros(n))
     stratum = np.argsort(np.argsort(first, kind="stable"), kind="stable") * 100 // n

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
+from clustering_assets.segmentation.partition import centre_distances
 
 FEWEST_ROWS = 200
 """A smaller segment is not looked into: a half of it says little about two or three parts."""
@@ -43,8 +44,11 @@ def sub_segments(segmenter: HybridSegmenter, X: ArrayLike) -> NDArray[np.intp]:
         max_clusters=MOST_SUB_SEGMENTS,
         n_splits=SPLITS,
     )
+    fitted = segmenter.fitted_rows_
     for segment in range(segmenter.n_clusters_):
-        inside = np.flatnonzero(segmenter.labels_ == segment)
-        if len(inside) >= FEWEST_ROWS and within.fit(rows[inside]).confirmed_:
-            found[inside] = within.labels_
+        inside = segmenter.labels_ == segment
+        learnt_from = fitted[inside[fitted]]
+        if len(learnt_from) >= FEWEST_ROWS and within.fit(rows[learnt_from]).confirmed_:
+            distances = centre_distances(within.project(rows[inside]), within.cluster_centers_)
+            found[inside] = distances.argmin(axis=1)
     return found
