@@ -181,14 +181,9 @@ def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, An
         "ignored_features": model["ignored_features"] or "none",
         "notes": model["notes"] or "none",
     }
-    choices = json.loads(model["choices_of_k"])
     curves = {
         "k_distances": picture(pictures.k_distance_curve(json.loads(model["k_distance_curve"]), model["eps"])),
-        **(
-            {"choice_of_k": picture(pictures.cluster_choice_curve(choices, chosen_k=model["segments"]))}
-            if choices
-            else {}
-        ),
+        **_choice_of_k(model),
     }
     sentences = [f"- **{row.segment_name}** ({row.share:.1%}): {row.description}" for row in profiles.itertuples()]
     return {
@@ -217,6 +212,21 @@ def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, An
         CUSTOMER_REASONS: {},
         SEGMENT_CHANGES: _flows(backend, segments[["segment_id", "segment_name"]], model),
     }
+
+
+def _choice_of_k(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw what each number of segments would have given; nothing where the number was given."""
+    from clustering_assets.reports.pictures import cluster_choice_curve
+
+    choices = json.loads(model["choices_of_k"])
+    if not choices:
+        return {}
+    criteria = [
+        {name: value for name, value in choice.items() if name not in ("standard_error", "shrinkage")}
+        for choice in choices
+    ]
+    asked_for = {"prediction_strength": json.loads(model["parameters"])["min_strength"]}
+    return {"choice_of_k": picture(cluster_choice_curve(criteria, chosen_k=model["segments"], thresholds=asked_for))}
 
 
 def _drift_table(drift: Mapping[str, float]) -> dict[str, Any]:

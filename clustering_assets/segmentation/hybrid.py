@@ -31,8 +31,8 @@ Labels = NDArray[np.intp]
 OUTLIER = -1
 ROWS_PER_SEGMENT = 10
 """A number of segments is tried only where each would have this many rows on average."""
-SPLIT_ROWS = 1_500
-"""Most rows of each half of a split that prediction strength is measured on."""
+SPLIT_ROWS, SPLIT_STARTS = 1_500, 5
+"""Most rows of each half of a split that prediction strength is measured on, and most starts of K-means there."""
 SHRINKAGES = (0.3, 0.7, 0.9)
 """Tried when the shrinkage comes from the data: little, for segments that differ in few features or in size, and much,
 for segments that overlap or few rows, where discriminants follow chance."""
@@ -507,7 +507,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
                             k,
                             reduction=self.reduction,
                             shrinkages=self._shrinkages(),
-                            n_init=(self.n_init + 1) // 2,
+                            n_init=min(self.n_init, SPLIT_STARTS),
                             random=random,
                         )
                         for rows in halves

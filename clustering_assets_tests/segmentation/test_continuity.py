@@ -9,7 +9,7 @@ from clustering_assets.segmentation.continuity import fit_again
 from clustering_assets.segmentation.hybrid import HybridSegmenter
 from clustering_assets_tests.segmentation.planted import blobs
 
-PARAMETERS = {"scaling": "standard", "max_clusters": 5, "n_splits": 2, "n_init": 2, "random_state": 0}
+PARAMETERS = {"scaling": "standard", "max_clusters": 5, "n_splits": 3, "n_init": 5, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
