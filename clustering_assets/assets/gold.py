@@ -32,7 +32,6 @@ from clustering_assets.metadata import (
 from clustering_assets.resources import Home
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
-from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
@@ -88,6 +87,9 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
 
     If they are the same and just the file of the model was lost, the file is made again and no table changes.
     """
+    # pandas, scikit-learn and openTSNE are not loaded with the code location, only when they are needed
+    from clustering_assets.segmentation.vocabulary import load_vocabulary
+
     with in_one_sentence():
         with home.warehouse.connect() as backend:
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
@@ -100,7 +102,6 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
             changed, path = version != version_before, model_path(home.warehouse.home, version)
             fits = changed or not path.is_file()
             if fits:
-                # scikit-learn and openTSNE are not loaded with the code location, only when they are needed
                 from clustering_assets.gold import read_earlier_fit, write_gold
 
                 customers, imputed = _customers(backend)

@@ -50,7 +50,7 @@ DENSITY_ROWS = 20_000
 """Most rows that the density of a row is measured against where not all rows are fitted."""
 SAME = 1 - 1e-9
 """Two features whose correlation is beyond this, up to its sign, are one feature in two units."""
-START_STEEPNESS, DENSITY_STEEPNESS = 2.0, 0.5
+START_STEEPNESS, DENSITY_STEEPNESS, DENSITY_TAIL = 2.0, 0.5, 0.01
 """How strongly features are compressed: where K-means starts, so that no feature leads, and less where the density step
 looks for extremes."""
 FEWEST_DISTINCT, DISTINCT_LOOKED_AT = 10, 1_000
@@ -400,7 +400,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
 
     def _fit_density(self, X: FloatArray, random: np.random.RandomState) -> NDArray[np.bool_]:
         """Fit the density step and return which rows are outliers."""
-        self._compression = _Compression(DENSITY_STEEPNESS).fit(X)
+        self._compression = _Compression(DENSITY_STEEPNESS, DENSITY_TAIL).fit(X)
         compressed = self._compressed(X)
         all_fitted = len(X) < self.max_fit_rows or len(X) <= DENSITY_ROWS
         places = slice(None) if all_fitted else np.sort(random.permutation(len(X))[:DENSITY_ROWS])
@@ -527,14 +527,20 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
 class _Compression:
     """Standardise, compress, standardise: nearly linear near the mean, logarithmic far out.
 
-    Unlike a power transform it leaves extremes far out, and does not spread on/off features to both sides.
+    Unlike a power transform it leaves extremes far out, and does not spread on/off features to both sides. Mean and
+    deviation are those of the values pulled in to the quantiles ``tail`` and 1 - ``tail``, lest a few giants hide the
+    lesser ones.
     """
 
-    def __init__(self, steepness: float) -> None:
+    def __init__(self, steepness: float, tail: float = 0.0) -> None:
         self.steepness = steepness
+        self.tail = tail
 
     def fit(self, X: FloatArray) -> Self:
-        self._before = FeatureScaler("standard").fit(X)
+        known = np.where(np.isnan(X).all(axis=0), 0.0, X)
+        pulled_in = np.clip(known, *np.nanquantile(known, [self.tail, 1 - self.tail], axis=0))
+        varying = FeatureScaler("standard").fit(pulled_in).varying_
+        self._before = FeatureScaler("standard").fit(np.where(varying, pulled_in, known))
         self._after = StandardScaler().fit(self._compress(X))
         return self
 

@@ -13,10 +13,10 @@ from clustering_assets_tests.segmentation.planted import blobs
 def test_groups_apart_are_stable_and_cuts_through_a_continuum_are_not():
     X, _ = blobs()
     apart = HybridSegmenter(n_clusters=4, random_state=0).fit(X)
-    uniform = np.random.default_rng(0).uniform(size=(400, 2))
-    cut = HybridSegmenter(n_clusters=7, random_state=0).fit(uniform)
+    cloud = np.random.default_rng(0).normal(size=(400, 6))
+    cut = HybridSegmenter(n_clusters=7, random_state=0).fit(cloud)
     stable = segment_stability(apart, X, n_resamples=5, random_state=0)
-    unstable = segment_stability(cut, uniform, n_resamples=5, random_state=0)
+    unstable = segment_stability(cut, cloud, n_resamples=5, random_state=0)
     assert stable.shape == (4,)
     assert stable.min() > 0.85
     assert 0 <= unstable.min() < 0.7
