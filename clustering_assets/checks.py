@@ -89,6 +89,8 @@ def segmentation_quality(home: Home, quality_limits: QualityLimits) -> Iterator[
         at_least, at_most = (
             getattr(quality_limits, name) if name else None for name in (measure.at_least, measure.at_most)
         )
+        if measure.name == "outlier_share" and at_least is not None and at_least * model["customers"] < 1:
+            at_least = None  # As in fitting, a least share of less than one customer asks for none.
         passed, description = judge(measure, figure, at_least, at_most)
         numbers = {"figure": figure, "at_least": at_least, "at_most": at_most}
         yield dg.AssetCheckResult(

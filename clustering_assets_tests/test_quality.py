@@ -98,6 +98,13 @@ def test_a_sound_segmentation_passes_and_says_its_figures_and_limits(tmp_path: P
     )
 
 
+def test_a_small_shop_needs_no_outlier(tmp_path: Path) -> None:
+    prepare(tmp_path, {"customers": 999, "outliers": 0})
+    found = verdicts(tmp_path)["outlier_share"]
+    assert found.passed
+    assert numbers(found) == {"figure": 0.0, "at_most": 0.1}
+
+
 BEYOND: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "outlier_share",

@@ -386,10 +386,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         self.ignored_features_ = names[~self.scaler_.varying_]
         repeats = _repeated_features(X, self.scaler_.varying_)
         self.duplicate_features_ = {str(names[repeat]): str(names[first]) for repeat, first in repeats.items()}
-        self.notes_ += [
-            f"{repeat} is {first} in another unit and is left out."
-            for repeat, first in self.duplicate_features_.items()
-        ]
+        if repeats:
+            named = ", ".join(f"{repeat} ({first})" for repeat, first in self.duplicate_features_.items())
+            self.notes_.append(f"Left out because they are another feature in another unit: {named}.")
         self._used = self.scaler_.varying_.copy()
         self._used[list(repeats)] = False
         if not self._used.any():
