@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PORT ?= 3000
 
-.PHONY: run ui test lint bench sample docs lock clean help
+.PHONY: run ui test lint bench evaluate sample docs lock clean help
 
 run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver, gold and exports
 	@$(BIN)/python -m clustering_assets.run
@@ -23,6 +23,9 @@ lint: $(VENV)/test-ready  ## the checks of every commit: lint, format, types
 
 bench: $(VENV)/test-ready  ## benchmarks, as ratios against a baseline of the same run
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+evaluate: $(VENV)/test-ready  ## the segmentation against its targets; EVALUATE_ARGS=--quick shows in a minute that it works
+	$(BIN)/python -m benchmarks.evaluate $(EVALUATE_ARGS)
 
 sample: $(VENV)/run-ready  ## makes the sample in data/ anew
 	$(BIN)/python -m clustering_assets.synthetic --out data $(SAMPLE_ARGS)

@@ -10,26 +10,29 @@ from collections.abc import Callable, Mapping
 
 import ibis
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from clustering_assets.contracts import CLUSTERING_FEATURES
-from clustering_assets.features.customer_features import customer_features
-from clustering_assets.imputation import impute
+from benchmarks.shops import FEATURES as NAMES
+from benchmarks.shops import customers_of
 from clustering_assets.synthetic import EXTREMES, KINDS, generate
 
 FloatArray = NDArray[np.float64]
 Planted = tuple[FloatArray, NDArray[np.str_]]
 
 CUSTOMERS = 1_500
-LINES = 75_000
-FEATURES = 35
+LINES_EACH = 50
+FEATURES = len(NAMES)
 WILD = "wild"
-EXTREME = frozenset({*EXTREMES, WILD})
+NAMED_EXTREMES = ("thousandfold reseller", "returns everything", "one giant order")
+EACH = 4
+"""Customers of each of them."""
+EXTREME = frozenset({*EXTREMES, WILD, *NAMED_EXTREMES})
 
 
-def shop(seed: int, mix: Mapping[str, float] | None = None) -> Planted:
-    """Order lines of a made-up shop, through the project's own features and imputation."""
-    orders = generate(CUSTOMERS, LINES, seed, mix=mix)
+def shop(seed: int, mix: Mapping[str, float] | None = None, customers: int = CUSTOMERS) -> Planted:
+    """Order lines of a made-up shop, 50 a customer, through the project's own features and imputation."""
+    orders = generate(customers, LINES_EACH * customers, seed, mix=mix)
     backend = ibis.duckdb.connect(threads=1)
     lines = backend.create_table("order_lines", orders.lines).mutate(
         source_customer_id=ibis._.customer_id,
@@ -37,14 +40,9 @@ def shop(seed: int, mix: Mapping[str, float] | None = None) -> Planted:
         source_row=ibis.row_number(),
         quality_flags=ibis.literal(""),
     )
-
-    def keep(rows: ibis.Table, name: str) -> ibis.Table:
-        return backend.create_table(f"kept_{name}", rows, temp=True)
-
-    features = impute(keep(customer_features(lines, None, keep), "unimputed")).features.order_by("customer_id")
-    frame = features.to_pandas()
-    columns = [column.name for column in CLUSTERING_FEATURES]
-    return frame[columns].to_numpy(dtype=np.float64), orders.truth.loc[frame["customer_id"]].to_numpy(dtype=str)
+    silver = customers_of(backend, lines)
+    kind = orders.truth.loc[silver.table["customer_id"]].to_numpy(dtype=str)
+    return silver.features.to_numpy(), kind
 
 
 def copula(seed: int, apart: float, ratio: float = 1.0) -> Planted:
@@ -75,7 +73,9 @@ def copula(seed: int, apart: float, ratio: float = 1.0) -> Planted:
     return rows, kind.astype(str)
 
 
-def behaviour(seed: int, strength: float = 1.0, ratio: float = 1.0, wild_share: float = 0.0) -> Planted:
+def behaviour(
+    seed: int, strength: float = 1.0, ratio: float = 1.0, wild_share: float = 0.0, customers: int = CUSTOMERS
+) -> Planted:
     """Kinds that each differ from the usual customer in a third of the features: counts, rates, amounts, zeros.
 
     Counts are negative binomial, rates beta, amounts gamma, the rest lognormal or zero; activity couples the first
@@ -83,7 +83,7 @@ def behaviour(seed: int, strength: float = 1.0, ratio: float = 1.0, wild_share: 
     """
     random = np.random.default_rng([seed, 2])
     n_kinds = int(random.integers(4, 9))
-    kind = _kinds(n_kinds, ratio)
+    kind = _kinds(n_kinds, ratio, customers)
     n = len(kind)
     shift = strength * random.normal(size=(n_kinds, FEATURES)) * (random.random((n_kinds, FEATURES)) < 0.35)
     shift[0] = 0
@@ -121,10 +121,66 @@ def elongated(seed: int) -> Planted:
     return np.sinh(0.8 * rows), kind.astype(str)
 
 
-def _kinds(n_kinds: int, ratio: float) -> NDArray[np.intp]:
+def skewed(seed: int) -> Planted:
+    """Kinds by medians of lognormal features, some of which spread over three powers of ten or are mostly zero."""
+    random = np.random.default_rng([seed, 4])
+    n_kinds = int(random.integers(4, 9))
+    kind = random.integers(n_kinds, size=CUSTOMERS)
+    spread = random.uniform(0.5, 1.8, FEATURES)
+    differs = random.random((n_kinds, FEATURES)) < 0.5
+    medians = 1.2 * spread * random.normal(size=(n_kinds, FEATURES)) * differs
+    rows = np.exp(medians[kind] + spread * random.normal(size=(CUSTOMERS, FEATURES)))
+    never = (random.random(FEATURES) < 0.3) * random.uniform(0.5, 0.8, FEATURES)
+    rows[random.random(rows.shape) < never] = 0
+    return rows, kind.astype(str)
+
+
+def with_extremes(planted: Planted, seed: int) -> Planted:
+    """Turn some customers of a `shop` into the three extremes that everybody would call so; its own are left out.
+
+    A reseller counts a thousand times the orders, SKUs and returns. Who returns everything does so line by line. One
+    giant order has a thousand times the units and the value, and is the only one.
+    """
+    rows, kind = planted
+    ordinary = ~np.isin(kind, list(EXTREMES))
+    customers, kind = pd.DataFrame(rows[ordinary], columns=NAMES), kind[ordinary].astype("<U21")
+    chosen = np.random.default_rng([seed, 5]).permutation(len(kind))[: EACH * len(NAMED_EXTREMES)]
+    reseller, returner, giant = np.split(chosen, len(NAMED_EXTREMES))
+    for name, which in zip(NAMED_EXTREMES, (reseller, returner, giant), strict=True):
+        kind[which] = name
+
+    counts = [name for name in NAMES if name.endswith("_count")]
+    customers.loc[reseller, counts] = 1000 * customers.loc[reseller, counts].clip(lower=1)
+
+    every = customers.loc[returner]
+    customers.loc[returner, ["return_rate", "return_quantity_ratio", "order_return_rate", "return_intensity"]] = 1.0
+    for name, whole in {
+        "returned_line_count": every["order_count"] * every["lines_per_order"],
+        "returned_sku_count": every["sku_count"],
+        "returned_lines_per_order": every["lines_per_order"],
+        "return_streak_count": (every["order_count"] > 1).astype(float),
+        "mean_return_streak": every["order_count"],
+        "recent_return_count": every["recent_order_count"] * every["lines_per_order"],
+        "recent_return_rate_ratio": (every["recent_order_count"] > 0).astype(float),
+        "mean_return_value": every["mean_order_value"] / every["lines_per_order"],
+        "adjacent_return_count": every["adjacent_order_count"],
+        "mean_days_between_adjacent_returns": every["mean_days_between_adjacent_orders"],
+        "seasonal_return_variation": every["seasonal_order_variation"],
+    }.items():
+        customers.loc[returner, name] = whole
+
+    gone = [name for name in NAMES if "return" in name]
+    customers.loc[giant, [*gone, "lifetime_days", "recent_order_count", "adjacent_order_count"]] = 0.0
+    customers.loc[giant, "order_count"] = 1.0
+    customers.loc[giant, "sku_count"] = customers.loc[giant, "lines_per_order"]
+    customers.loc[giant, ["mean_line_quantity", "mean_order_value"]] *= 1000
+    return customers.to_numpy(), kind
+
+
+def _kinds(n_kinds: int, ratio: float, customers: int = CUSTOMERS) -> NDArray[np.intp]:
     """Return the kind of each customer, the first ``ratio`` times as frequent as the last."""
     share = np.geomspace(ratio, 1, n_kinds)
-    ends = np.rint(np.cumsum(share) / share.sum() * CUSTOMERS)
+    ends = np.rint(np.cumsum(share) / share.sum() * customers)
     return np.repeat(np.arange(n_kinds), np.diff(ends, prepend=0).astype(int))
 
 
@@ -137,6 +193,8 @@ FAMILIES: Mapping[str, Callable[[int], Planted]] = {
     "behaviour, overlapping": lambda seed: behaviour(seed, strength=0.6),
     "copula, 50:1": lambda seed: copula(seed, apart=4.5, ratio=50),
     "behaviour, 50:1": lambda seed: behaviour(seed, ratio=50),
+    "skewed": skewed,
     "shop": shop,
     "shop, 50:1": lambda seed: shop(seed, dict(zip(KINDS, np.geomspace(50, 1, len(KINDS)), strict=True))),
+    "shop, extremes": lambda seed: with_extremes(shop(seed), seed),
 }

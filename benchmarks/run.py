@@ -19,13 +19,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measured import measured
 from benchmarks.stages import STAGES
 
 SIZES = {"small": (500, 20_000), "full": (15_000, 4_500_000)}
 """Size -> customers and order lines."""
 
 RESULTS = Path(__file__).with_name("results.json")
-KIBIBYTE = 1024
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,8 @@ def _run_all(source: Path, work: Path) -> dict[str, float]:
     """Run every stage once, in turn; the figures are seconds, and gigabytes for ``<stage> peak``."""
     figures: dict[str, float] = {}
     for stage in STAGES:
-        command = [sys.executable, "-m", "benchmarks.stages", stage, str(source), str(work)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            printed = process.stdout.read() if process.stdout else ""
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"the stage {stage} failed")
-        figures |= json.loads(printed)
-        figures[f"{stage} peak"] = usage.ru_maxrss * KIBIBYTE / 1e9
+        seconds, figures[f"{stage} peak"] = measured("benchmarks.stages", stage, str(source), str(work))
+        figures |= seconds
     return figures
 
 
