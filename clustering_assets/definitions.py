@@ -8,7 +8,7 @@ from clustering_assets.assets.bronze import bronze
 from clustering_assets.assets.exports import gold_workbook, silver_workbook
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.silver import silver
-from clustering_assets.assets.validation import out_of_time_validation
+from clustering_assets.assets.validation import validation
 from clustering_assets.automation import JOBS, SCHEDULES
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
@@ -38,7 +38,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         "quality_limits": QualityLimits(),
     }
     return dg.Definitions(
-        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, out_of_time_validation],
+        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, validation],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OWNERS = ["team:customer-analytics"]
 PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 80
+"""Of a text in a preview: a longer one, such as a curve as JSON, would stretch the row over pages."""
 
 _PROCESS_KEY = secrets.token_hex()
 _TABLE_OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
@@ -122,7 +124,9 @@ def _plain(value: object) -> str | int | float | bool:
         return ""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    return round(value, 6) if isinstance(value, float) else value if isinstance(value, str | int) else str(value)
+    if isinstance(value, str):
+        return value if len(value) <= PREVIEW_CHARACTERS else f"{value[:PREVIEW_CHARACTERS]}…"
+    return round(value, 6) if isinstance(value, float) else value if isinstance(value, int) else str(value)
 
 
 def pseudonym(customer_id: str, key: str | None) -> str:

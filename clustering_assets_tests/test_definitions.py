@@ -15,7 +15,7 @@ import pytest
 
 from clustering_assets.contracts import ALL_TABLES, CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
 from clustering_assets.definitions import build_defs, defs
-from clustering_assets.metadata import PREVIEW_ROWS
+from clustering_assets.metadata import PREVIEW_CHARACTERS, PREVIEW_ROWS
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.segmentation.model_file import read_facts
 from clustering_assets.warehouse import has_table
@@ -50,6 +50,10 @@ def contents(shop: Shop) -> dict[str, pd.DataFrame]:
             for contract in ALL_TABLES
             if has_table(backend, contract)
         }
+
+
+def test_dagster_can_load_the_whole_location() -> None:
+    dg.Definitions.validate_loadable(defs)
 
 
 def test_the_assets_of_each_layer_are_there() -> None:
@@ -152,7 +156,10 @@ def test_previews_are_short_and_show_no_customer_id(finished: Finished) -> None:
         )
         assert not [customer for customer in ids if customer in said], name
         if "preview" in metadata:
-            assert len(metadata["preview"].records) <= PREVIEW_ROWS  # type: ignore[attr-defined]
+            records = metadata["preview"].records  # type: ignore[attr-defined]
+            assert len(records) <= PREVIEW_ROWS
+            texts = [value for record in records for value in record.data.values() if isinstance(value, str)]
+            assert all(len(text) <= PREVIEW_CHARACTERS + 1 for text in texts)
 
 
 def lineage(metadata: Any, column: str) -> set[str]:

@@ -238,7 +238,7 @@ def job(shop: Shop, **config: Any) -> dg.ExecuteInProcessResult:
     settings = {"n_clusters": 4, "cut_dates": 2, **config}
     location = build_defs(home=Home(path=str(shop.home)), source=SourceFolder(path=str(shop.source)))
     return location.resolve_job_def("out_of_time_validation").execute_in_process(
-        run_config={"ops": {"out_of_time_validation": {"config": settings}}}, raise_on_error=False
+        run_config={"ops": {"validation": {"config": settings}}}, raise_on_error=False
     )
 
 

@@ -28,7 +28,7 @@ _NAME = OUT_OF_TIME_VALIDATION.qualified_name
 @dg.multi_asset(
     specs=[table_spec(OUT_OF_TIME_VALIDATION, [ORDER_LINES], kinds=["scikitlearn"], code_version=VALIDATION_VERSION)]
 )
-def out_of_time_validation(
+def validation(
     context: dg.AssetExecutionContext, config: ValidationConfig, home: Home, source: SourceFolder
 ) -> dg.MaterializeResult[None]:
     """Segment the customers of past days and look at what they did next, unless nothing changed since last time."""
