@@ -314,15 +314,15 @@ def apply_model(home: Path, model_run_id: str, customers: pd.DataFrame, now: dat
         If the file of the model cannot be used.
     """
     segmenter, facts = load_model(model_path(home, model_run_id))
-    features = customers[FEATURES].astype(np.float64)
-    assigned = _assigned(facts.segment_ids, segmenter.predict(features))
+    found = segmenter.assign(customers[FEATURES].astype(np.float64))
+    assigned = _assigned(facts.segment_ids, found.labels)
     return pd.DataFrame(
         {
             "customer_id": customers["customer_id"],
             "segment_id": assigned,
             "segment_name": [facts.segment_names[segment] for segment in assigned.tolist()],
-            "confidence": segmenter.confidence(features),
-            "outlier_score": segmenter.outlier_score(features),
+            "confidence": found.confidence,
+            "outlier_score": found.outlier_score,
             "model_run_id": model_run_id,
             "assigned_at": now,
         }

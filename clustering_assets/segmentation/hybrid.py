@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from clustering_assets.segmentation.density import choose_eps, distances_of_new_rows, neighbour_distances
+from clustering_assets.segmentation.density import (
+    NeighbourDistances,
+    choose_eps,
+    distances_of_new_rows,
+    neighbour_distances,
+)
 from clustering_assets.segmentation.partition import (
     Partition,
     centre_distances,
@@ -23,7 +27,8 @@ from clustering_assets.segmentation.partition import (
     fit_partitions,
     prediction_strengths,
 )
-from clustering_assets.segmentation.scaling import SCALERS, FeatureScaler
+from clustering_assets.segmentation.sampling import spread_sample
+from clustering_assets.segmentation.scaling import SCALERS, Compression, FeatureScaler, repeated_features
 
 FloatArray = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -48,13 +53,9 @@ CURVE_ROWS = 3_000
 """The same for the silhouettes beside each number of segments that was tried."""
 DENSITY_ROWS = 20_000
 """Most rows that the density of a row is measured against where not all rows are fitted."""
-SAME = 1 - 1e-9
-"""Two features whose correlation is beyond this, up to its sign, are one feature in two units."""
 START_STEEPNESS, DENSITY_STEEPNESS, DENSITY_TAIL = 2.0, 0.5, 0.01
 """How strongly features are compressed: where K-means starts, so that no feature leads, and less where the density step
 looks for extremes."""
-FEWEST_DISTINCT, DISTINCT_LOOKED_AT = 10, 1_000
-"""That two features agree says something where so many of the first rows differ: two points always lie on a line."""
 START_BOUND = 3.0
 """Bound, in standard deviations, of a feature in the space in which K-means starts."""
 
@@ -295,15 +296,16 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     def _fit(self, X: FloatArray) -> Self:
         random = check_random_state(self.random_state)
         self.notes_: list[str] = []
-        self.fitted_rows_ = _spread_sample(X, self.max_fit_rows, random)
+        self.fitted_rows_ = spread_sample(X, self.max_fit_rows, random)
         fitted = X[self.fitted_rows_]
         self.scaler_ = FeatureScaler(self.scaling).fit(fitted)
         self._leave_out_features(fitted)
-        outlier = self._fit_density(fitted, random)
+        density = self._fit_density(fitted, len(fitted) == len(X), random)
+        outlier = density.noise_radii > self.eps_
         inside = fitted[~outlier]
         scaled_in = self._scaled(inside)[:, self._used]
         # Learnt without the outliers, lest they stretch it; bounded, lest a feature that few customers have leads.
-        compressed_in = _Compression(START_STEEPNESS).fit(inside).transform(inside)[:, self._used]
+        compressed_in = Compression(START_STEEPNESS).fit(inside).transform(inside)[:, self._used]
         compressed_in = np.clip(compressed_in, -START_BOUND, START_BOUND)
 
         self.choices_of_k_: list[ChoiceOfK] = []
@@ -320,7 +322,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         quality = _quality(scaled_in, partition, SILHOUETTE_ROWS, random)
         self.silhouette_, self.silhouette_full_, self.calinski_harabasz_, self.davies_bouldin_ = quality
 
-        assigned = self._assign(X)
+        assigned = self._assign(X, density if len(fitted) == len(X) else None)
         self.labels_, self.confidence_, self.outlier_score_ = assigned
         self.k_distances_ = self.outlier_score_ * self.eps_
         self.core_sample_mask_ = self.outlier_score_ <= 1
@@ -371,20 +373,18 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         projected: FloatArray = self._scaled(X)[:, self._used] @ self.projection_[self._used]
         return projected
 
-    def _assign(self, X: FloatArray) -> Assignment:
+    def _assign(self, X: FloatArray, density: NeighbourDistances | None = None) -> Assignment:
         distances = centre_distances(self._projected(X), self.cluster_centers_)
         labels, confidence = np.argmin(distances, axis=1), _confidence(distances)
-        found = distances_of_new_rows(
-            self._compressed(X), self._density_rows, self._density_distances, self.min_samples_
-        )
-        outlier = found.noise_radii > self.eps_
+        density = density or self._density(self._compressed(X))
+        outlier = density.noise_radii > self.eps_
         labels[outlier], confidence[outlier] = OUTLIER, 0.0
-        return Assignment(labels, confidence, found.k_distances / self.eps_)
+        return Assignment(labels, confidence, density.k_distances / self.eps_)
 
     def _leave_out_features(self, X: FloatArray) -> None:
         names = getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(X.shape[1])], dtype=object))
         self.ignored_features_ = names[~self.scaler_.varying_]
-        repeats = _repeated_features(X, self.scaler_.varying_)
+        repeats = repeated_features(X, self.scaler_.varying_)
         self.duplicate_features_ = {str(names[repeat]): str(names[first]) for repeat, first in repeats.items()}
         if repeats:
             named = ", ".join(f"{repeat} ({first})" for repeat, first in self.duplicate_features_.items())
@@ -397,26 +397,28 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     def _compressed(self, X: FloatArray) -> FloatArray:
         return self._compression.transform(X)[:, self._used]
 
-    def _fit_density(self, X: FloatArray, random: np.random.RandomState) -> NDArray[np.bool_]:
-        """Fit the density step and return which rows are outliers."""
-        self._compression = _Compression(DENSITY_STEEPNESS, DENSITY_TAIL).fit(X)
+    def _density(self, compressed: FloatArray) -> NeighbourDistances:
+        return distances_of_new_rows(compressed, self._density_rows, self._density_distances, self.min_samples_)
+
+    def _fit_density(self, X: FloatArray, are_all: bool, random: np.random.RandomState) -> NeighbourDistances:
+        """Fit the density step and return what it says of the rows, which ``are_all`` or else a sample."""
+        self._compression = Compression(DENSITY_STEEPNESS, DENSITY_TAIL).fit(X)
         compressed = self._compressed(X)
-        all_fitted = len(X) < self.max_fit_rows or len(X) <= DENSITY_ROWS
-        places = slice(None) if all_fitted else np.sort(random.permutation(len(X))[:DENSITY_ROWS])
+        measures_all = are_all or len(X) <= DENSITY_ROWS
+        places = slice(None) if measures_all else np.sort(random.permutation(len(X))[:DENSITY_ROWS])
         self._density_rows = compressed[places]
         self.min_samples_ = min(self.min_samples, len(self._density_rows))
         found = neighbour_distances(self._density_rows, self.min_samples_)
         self._density_distances = found.k_distances
-        if not all_fitted:
-            found = distances_of_new_rows(compressed, self._density_rows, self._density_distances, self.min_samples_)
+        if not measures_all:
+            found = self._density(compressed)
         if self.eps is None:
             self.eps_ = choose_eps(found, self.min_outlier_share, self.max_outlier_share)
         else:
             self.eps_ = float(self.eps)
-        outlier = found.noise_radii > self.eps_
-        if outlier.all():
+        if (found.noise_radii > self.eps_).all():
             raise ValueError(f"All {len(X)} rows are outliers at eps={self.eps_}: no row is left for a segment.")
-        return outlier
+        return found
 
     def _shrinkages(self) -> tuple[float, ...]:
         if self.shrinkage is not None:
@@ -521,70 +523,6 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-class _Compression:
-    """Standardise, compress, standardise: nearly linear near the mean, logarithmic far out.
-
-    Unlike a power transform it leaves extremes far out, and does not spread on/off features to both sides. Mean and
-    deviation are those of the values pulled in to the quantiles ``tail`` and 1 - ``tail``, lest a few giants hide the
-    lesser ones.
-    """
-
-    def __init__(self, steepness: float, tail: float = 0.0) -> None:
-        self.steepness = steepness
-        self.tail = tail
-
-    def fit(self, X: FloatArray) -> Self:
-        known = np.where(np.isnan(X).all(axis=0), 0.0, X)
-        pulled_in = np.clip(known, *np.nanquantile(known, [self.tail, 1 - self.tail], axis=0))
-        varying = FeatureScaler("standard").fit(pulled_in).varying_
-        self._before = FeatureScaler("standard").fit(np.where(varying, pulled_in, known))
-        self._after = StandardScaler().fit(self._compress(X))
-        return self
-
-    def transform(self, X: FloatArray) -> FloatArray:
-        compressed: FloatArray = self._after.transform(self._compress(X))
-        return compressed
-
-    def _compress(self, X: FloatArray) -> FloatArray:
-        compressed: FloatArray = np.arcsinh(self.steepness * self._before.transform(X))
-        return compressed
-
-
-def _spread_sample(X: FloatArray, size: int, random: np.random.RandomState) -> NDArray[np.intp]:
-    """Return the positions, ascending, of at most ``size`` rows that stand for all.
-
-    Every n-th row of an order by the first principal component and, within a hundredth of the rows, by the second:
-    a systematic sample, which is stratified by both (Cochran 1977, "Sampling Techniques", chapter 8).
-    """
-    n = len(X)
-    if n <= size:
-        return np.arange(n)
-    compressed = _Compression(START_STEEPNESS).fit(X).transform(X)
-    _, axes = np.linalg.eigh(compressed.T @ compressed)
-    first, second = (compressed @ axes[:, [-1, -2]]).T if X.shape[1] > 1 else (compressed[:, 0], np.zeros(n))
-    stratum = np.argsort(np.argsort(first, kind="stable"), kind="stable") * 100 // n
-    order = np.lexsort((second, stratum))
-    return np.sort(order[((np.arange(size) + random.uniform()) * n / size).astype(np.intp)])
-
-
-def _repeated_features(X: FloatArray, varying: NDArray[np.bool_]) -> dict[int, int]:
-    """Return position of a feature -> position of an earlier one of which it is a linear function on every row."""
-    if len(np.unique(X[:DISTINCT_LOOKED_AT], axis=0)) < FEWEST_DISTINCT:
-        return {}
-    places = np.flatnonzero(varying)
-    unknown = np.isnan(X)
-    values = np.nan_to_num(FeatureScaler("standard").fit(X).transform(X))
-    correlations = np.abs(values.T @ values) / len(X)
-    repeats: dict[int, int] = {}
-    for position, place in enumerate(places):
-        for first in places[:position]:
-            alike = correlations[place, first] > SAME * np.sqrt(correlations[place, place] * correlations[first, first])
-            if alike and first not in repeats and np.array_equal(unknown[:, place], unknown[:, first]):
-                repeats[int(place)] = int(first)
-                break
-    return repeats
 
 
 def _mean_strengths(first: FloatArray, second: FloatArray, one: Partition, other: Partition) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import zlib
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -117,7 +118,7 @@ def read_facts(path: Path) -> ModelFacts:
         )
     except FileNotFoundError as error:
         raise UnusableModel(f"The model file {path} is missing: {_WHAT_TO_DO}.") from error
-    except (BadZipFile, OSError, EOFError) as error:
+    except (BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: what looks encrypted
         raise _damaged(path, error) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableModel(f"{path} is no model file of this project ({error}): {_WHAT_TO_DO}.") from error

@@ -1,4 +1,4 @@
-"""Features on a common scale, for the clustering. What is done with the scaled features does not belong here."""
+"""Features on a common scale, and which of them are one. What is done with the scaled features does not belong here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ FloatArray = NDArray[np.float64]
 
 SCALERS = {"yeo-johnson": PowerTransformer, "robust": RobustScaler, "standard": StandardScaler}
 
+SAME = 1 - 1e-9
+"""Two features whose correlation is beyond this, up to its sign, are one feature in two units."""
+FEWEST_DISTINCT, DISTINCT_LOOKED_AT = 10, 1_000
+"""That two features agree says something where so many of the first rows differ: two points always lie on a line."""
 WIDEST_REACH = 1.5
 """A transform that is to pull the extremes in may throw them out by this factor at most."""
 
@@ -82,6 +86,55 @@ class FeatureScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+class Compression:
+    """Standardise, compress, standardise: nearly linear near the mean, logarithmic far out.
+
+    Unlike a power transform it leaves extremes far out, and does not spread on/off features to both sides. Mean and
+    deviation are those of the values pulled in to the quantiles ``tail`` and 1 - ``tail``, lest a few giants hide the
+    lesser ones.
+    """
+
+    def __init__(self, steepness: float, tail: float = 0.0) -> None:
+        self.steepness = steepness
+        self.tail = tail
+
+    def fit(self, X: FloatArray) -> Self:
+        """Learn the scale of each column of X, of shape (n, n_features); NaN is allowed."""
+        known = np.where(np.isnan(X).all(axis=0), 0.0, X)
+        pulled_in = np.clip(known, *np.nanquantile(known, [self.tail, 1 - self.tail], axis=0))
+        varying = FeatureScaler("standard").fit(pulled_in).varying_
+        self._before = FeatureScaler("standard").fit(np.where(varying, pulled_in, known))
+        self._after = StandardScaler().fit(self._compress(X))
+        return self
+
+    def transform(self, X: FloatArray) -> FloatArray:
+        """Return X compressed, of shape (n, n_features), without missing values."""
+        compressed: FloatArray = self._after.transform(self._compress(X))
+        return compressed
+
+    def _compress(self, X: FloatArray) -> FloatArray:
+        compressed: FloatArray = np.arcsinh(self.steepness * self._before.transform(X))
+        return compressed
+
+
+def repeated_features(X: FloatArray, varying: NDArray[np.bool_]) -> dict[int, int]:
+    """Return position of a feature -> position of an earlier one of which it is a linear function on every row."""
+    if len(np.unique(X[:DISTINCT_LOOKED_AT], axis=0)) < FEWEST_DISTINCT:
+        return {}
+    places = np.flatnonzero(varying)
+    unknown = np.isnan(X)
+    values = np.nan_to_num(FeatureScaler("standard").fit(X).transform(X))
+    correlations = np.abs(values.T @ values) / len(X)
+    repeats: dict[int, int] = {}
+    for position, place in enumerate(places):
+        for first in places[:position]:
+            alike = correlations[place, first] > SAME * np.sqrt(correlations[place, place] * correlations[first, first])
+            if alike and first not in repeats and np.array_equal(unknown[:, place], unknown[:, first]):
+                repeats[int(place)] = int(first)
+                break
+    return repeats
 
 
 def _reaches_further(scaled: FloatArray, standardised: FloatArray) -> NDArray[np.bool_]:
