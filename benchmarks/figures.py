@@ -171,7 +171,7 @@ def real(scope: Scope) -> Iterator[Figure]:
         judged = name == "UCI"
         yield Figure(
             f"{name}: share of customers in a segment",
-            [size.sum() / len(features) for size in sizes],
+            [float(size.sum() / len(features)) for size in sizes],
             bound=0.9 if judged else None,
         )
         yield Figure(
