@@ -158,7 +158,7 @@ def segment(
         Moment to record (UTC).
     """
     features = customers[FEATURES].astype(np.float64)
-    segmenter = _fit(features, parameters, earlier)
+    segmenter = _fit(features, customers["customer_id"], parameters, earlier)
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
     random_state = parameters["random_state"]
     ids = customers["customer_id"]
@@ -353,13 +353,16 @@ def _was_imputed(imputed: pd.Series[str]) -> NDArray[np.bool_]:
     return imputed.str.get_dummies(";").reindex(columns=FEATURES, fill_value=0).to_numpy(dtype=bool)
 
 
-def _fit(features: pd.DataFrame, parameters: Mapping[str, Any], earlier: EarlierFit | None) -> HybridSegmenter:
+def _fit(
+    features: pd.DataFrame, customer_ids: pd.Series[str], parameters: Mapping[str, Any], earlier: EarlierFit | None
+) -> HybridSegmenter:
     """Fit, going on from the fit before if it was made with the same parameters and by the same code."""
     rows = [row for row in earlier.models if row["model_run_id"] == earlier.model_run_id] if earlier else []
     for row in rows:
         before = {name: value for name, value in json.loads(row["parameters"]).items() if name != "map"}
         if before == parameters and json.loads(row["versions"])["segmentation"] == SEGMENTATION_VERSION:
-            return fit_again(features, parameters, row["segments"], row["shrinkage"])
+            segments = customer_ids.map(earlier.segments["segment_id"]).fillna(OUTLIER)  # type: ignore[union-attr]
+            return fit_again(features, parameters, row["segments"], row["shrinkage"], segments)
     fitted: HybridSegmenter = HybridSegmenter(**parameters).fit(features)
     return fitted
 

@@ -136,6 +136,9 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
     max_fit_rows : int, default=50,000
         Above this many rows a sample of that size is fitted, spread evenly over the two main directions in which the
         rows differ, and the others are assigned. Densities are then measured against 20,000 of them.
+    init : array-like of shape (n_samples,) or None, default=None
+        Segments to go on from, such as those of an earlier fit, in place of a start by K-means; -1 where there is none.
+        Only with ``n_clusters`` and the discriminants.
     random_state : int, RandomState instance or None, default=None
         With an int the result repeats to the bit on the same machine and library versions.
 
@@ -226,6 +229,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         "n_splits": [Interval(Integral, 1, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_fit_rows": [Interval(Integral, 1, None, closed="left")],
+        "init": ["array-like", None],
         "random_state": ["random_state"],
     }
 
@@ -246,6 +250,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         n_splits: int = 6,
         n_init: int = 10,
         max_fit_rows: int = 50_000,
+        init: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.scaling = scaling
@@ -262,6 +267,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         self.n_splits = n_splits
         self.n_init = n_init
         self.max_fit_rows = max_fit_rows
+        self.init = init
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -289,6 +295,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             raise ValueError("min_outlier_share must not be above max_outlier_share")
         if self.min_clusters > self.max_clusters:
             raise ValueError("min_clusters must not be above max_clusters")
+        if self.init is not None and self.n_clusters is None:
+            raise ValueError("init needs n_clusters")
         rows: FloatArray = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         with threadpool_limits(1):
             return self._fit(rows)
@@ -312,7 +320,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         self.confirmed_ = False
         self.shrinkage_ = self._shrinkages()[len(self._shrinkages()) // 2]
         k = self._choose_k(scaled_in, compressed_in, random) if self.n_clusters is None else self.n_clusters
-        partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random)
+        start = self._start(len(X), self.fitted_rows_[~outlier])
+        partition = self._fit_partition(scaled_in, compressed_in, k, self.shrinkage_, random, start)
         self.n_clusters_ = len(partition.centres)
         if self.n_clusters_ < k:
             self.notes_.append(f"Only {self.n_clusters_} of {k} segments: there are no more distinct rows.")
@@ -425,8 +434,27 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             return (self.shrinkage,)
         return SHRINKAGES if self.reduction == "discriminant" else SHRINKAGES[:1]
 
+    def _start(self, n: int, rows: NDArray[np.intp]) -> Labels | None:
+        """Return what ``init`` says of the rows, 0 and up without a gap and -1 for nothing; None if it says nothing."""
+        if self.init is None:
+            return None
+        labels = np.asarray(self.init, dtype=np.intp)
+        if labels.shape != (n,):
+            raise ValueError(f"init has the shape {labels.shape}, but there are {n} rows")
+        start, known = labels[rows], labels[rows] >= 0
+        if not known.any():
+            return None
+        start[known] = np.unique(start[known], return_inverse=True)[1]
+        return start
+
     def _fit_partition(
-        self, scaled: FloatArray, compressed: FloatArray, k: int, shrinkage: float, random: np.random.RandomState
+        self,
+        scaled: FloatArray,
+        compressed: FloatArray,
+        k: int,
+        shrinkage: float,
+        random: np.random.RandomState,
+        start: Labels | None = None,
     ) -> Partition:
         return fit_partition(
             scaled,
@@ -436,6 +464,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             shrinkage=shrinkage,
             n_init=self.n_init,
             random=random,
+            start=start,
         )
 
     def _choose_k(self, scaled: FloatArray, compressed: FloatArray, random: np.random.RandomState) -> int:

@@ -202,6 +202,7 @@ def _without_rows(segmenter: HybridSegmenter) -> HybridSegmenter:
     bare = copy(segmenter)
     for name in ("labels_", "confidence_", "outlier_score_", "k_distances_", "core_sample_mask_", "fitted_rows_"):
         delattr(bare, name)
+    bare.init = None
     return bare
 
 

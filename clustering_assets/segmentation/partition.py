@@ -54,8 +54,15 @@ def fit_partition(
     shrinkage: float,
     n_init: int,
     random: Random,
+    start: Labels | None = None,
 ) -> Partition:
-    """Partition the rows into at most ``n_segments`` segments: `fit_partitions` with one shrinkage."""
+    """Partition the rows into at most ``n_segments`` segments: `fit_partitions` with one shrinkage.
+
+    With ``start``, the labels of an earlier partition and -1 for rows that it did not know, discriminants go on from
+    there instead of from K-means.
+    """
+    if start is not None and reduction == "discriminant":
+        return _discriminant_partition(scaled, start, shrinkage)
     [partition] = fit_partitions(
         scaled, compressed, n_segments, reduction=reduction, shrinkages=(shrinkage,), n_init=n_init, random=random
     )
@@ -114,7 +121,7 @@ def soften(scaled: FloatArray, labels: Labels, shrinkage: float) -> Labels:
     ----------
     scaled : ndarray of shape (n, n_features)
     labels : ndarray of shape (n,)
-        The start, 0 and up without a gap.
+        The start, 0 and up without a gap; -1 for rows of which it says nothing.
     shrinkage : float in [0, 1]
 
     Returns
@@ -130,7 +137,8 @@ def soften(scaled: FloatArray, labels: Labels, shrinkage: float) -> Labels:
     centred = np.ascontiguousarray((scaled - scaled.mean(axis=0)).T)
     squares = centred @ centred.T
     n = centred.shape[1]
-    memberships = np.eye(labels.max() + 1)[:, labels]  # A row per segment: sums over segments then run along the rows.
+    # A row per segment: sums over segments then run along the rows.
+    memberships = np.eye(labels.max() + 1)[:, labels] * (labels >= 0)
     for _ in range(SOFT_ROUNDS):
         sizes = memberships.sum(axis=1)
         kept = sizes > 1e-6

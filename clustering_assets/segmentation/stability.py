@@ -53,6 +53,7 @@ def segment_stability(
         resampled = clone(segmenter).set_params(
             n_clusters=segmenter.n_clusters_,
             shrinkage=segmenter.shrinkage_,
+            init=None,
             random_state=random.randint(np.iinfo(np.int32).max),
         )
         resampled.fit(rows_of(rows))

@@ -40,6 +40,7 @@ def sub_segments(segmenter: HybridSegmenter, X: ArrayLike) -> NDArray[np.intp]:
         min_outlier_share=0.0,
         max_outlier_share=0.0,
         n_clusters=None,
+        init=None,
         min_clusters=2,
         max_clusters=MOST_SUB_SEGMENTS,
         n_splits=SPLITS,
