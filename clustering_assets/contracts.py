@@ -94,6 +94,10 @@ def _text(name: str, description: str, *, required: bool = False, personal: bool
     return Column(name, "string", description, required=required, personal=personal)
 
 
+def _customer_id(source: str) -> Column:
+    return Column("customer_id", "string", "Canonical customer id.", required=True, personal=True, source=(source,))
+
+
 def _count(name: str, description: str, unit: str = "", *, required: bool = True) -> Column:
     return Column(name, "int64", description, unit=unit, required=required, minimum=0)
 
@@ -554,14 +558,7 @@ SCALED_FEATURES = TableContract(
     "One row per customer",
     ("customer_id",),
     (
-        Column(
-            "customer_id",
-            "string",
-            "Canonical customer id.",
-            required=True,
-            personal=True,
-            source=("silver.customer_features.customer_id",),
-        ),
+        _customer_id("silver.customer_features.customer_id"),
         *(
             Column(
                 f"{column.name}_scaled",
@@ -809,14 +806,7 @@ CUSTOMER_REASONS = TableContract(
     "One row per customer",
     ("customer_id",),
     (
-        Column(
-            "customer_id",
-            "string",
-            "Canonical customer id.",
-            required=True,
-            personal=True,
-            source=(f"{CUSTOMER_SEGMENTS.qualified_name}.customer_id",),
-        ),
+        _customer_id(f"{CUSTOMER_SEGMENTS.qualified_name}.customer_id"),
         Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, source=(_SEGMENT_ID,)),
         Column(
             "distance",

@@ -55,7 +55,7 @@ DENSITY_ROWS = 20_000
 """Most rows that the density of a row is measured against where not all rows are fitted."""
 START_STEEPNESS, DENSITY_STEEPNESS, DENSITY_TAIL = 2.0, 0.5, 0.01
 """How strongly features are compressed: where K-means starts, so that no feature leads, and less where the density step
-looks for extremes."""
+looks for extremes. Its mean and deviation leave out so much at both ends, lest extremes hide each other."""
 START_BOUND = 3.0
 """Bound, in standard deviations, of a feature in the space in which K-means starts."""
 
