@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PORT ?= 3000
 
-.PHONY: run ui test lint bench evaluate sample docs lock clean help
+.PHONY: run ui test test-long lint bench evaluate sample docs lock clean help
 
 run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver, gold and exports
 	@$(BIN)/python -m clustering_assets.run
@@ -16,7 +16,10 @@ ui: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on 127.0.0
 
 test: $(VENV)/test-ready  ## lint, types and tests, with coverage
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
+
+test-long: $(VENV)/test-ready  ## the tests that take minutes each: kill points, mutated files, a simulated year
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 lint: $(VENV)/test-ready  ## the checks of every commit: lint, format, types
 	$(BIN)/pre-commit run --all-files
@@ -41,7 +44,7 @@ clean:  ## removes the environment and everything that was computed
 	rm -rf $(VENV) .dagster_home .clustering_home
 
 help:
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
