@@ -1,12 +1,14 @@
 """What can be set: the environment of a deployment, and the typed config of a run."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
+
+from clustering_assets.pseudonyms import LEAST_KEY_LENGTH
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +26,7 @@ class Environment:
     source_layout: str | None
     engine: str
     as_of: date | None
-    pseudonym_key: str | None
+    pseudonym_key: str | None = field(repr=False)
     memory_limit: str
 
 
@@ -40,13 +42,19 @@ def read_environment() -> Environment:
     engine = os.environ.get("CLUSTERING_ENGINE") or "duckdb"
     if engine != "duckdb":
         raise BadSetting(f"CLUSTERING_ENGINE is {engine!r}; it can be duckdb")
+    pseudonym_key = os.environ.get("CLUSTERING_PSEUDONYM_KEY") or None
+    if pseudonym_key and len(pseudonym_key) < LEAST_KEY_LENGTH:
+        raise BadSetting(
+            f"CLUSTERING_PSEUDONYM_KEY has fewer than {LEAST_KEY_LENGTH} characters and could be guessed: set a random "
+            "one, such as `openssl rand -hex 32` prints"
+        )
     return Environment(
         home=Path(os.environ.get("CLUSTERING_HOME") or base / ".clustering_home").expanduser().resolve(),
         source_dir=Path(os.environ.get("CLUSTERING_SOURCE_DIR") or base / "data").expanduser().resolve(),
         source_layout=os.environ.get("CLUSTERING_SOURCE_LAYOUT") or None,
         engine=engine,
         as_of=parse_day(os.environ.get("CLUSTERING_AS_OF") or None, "CLUSTERING_AS_OF"),
-        pseudonym_key=os.environ.get("CLUSTERING_PSEUDONYM_KEY") or None,
+        pseudonym_key=pseudonym_key,
         memory_limit=os.environ.get("CLUSTERING_MEMORY_LIMIT") or "2GB",
     )
 

@@ -25,11 +25,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     """
     environment = read_environment()
     resources = {
-        "home": Home(
-            path=str(environment.home),
-            memory_limit=environment.memory_limit,
-            pseudonym_key=environment.pseudonym_key,
-        ),
+        "home": Home(path=str(environment.home), memory_limit=environment.memory_limit),
         "source": SourceFolder(
             path=str(environment.source_dir),
             layout=environment.source_layout,

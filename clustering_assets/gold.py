@@ -23,6 +23,7 @@ from clustering_assets.contracts import (
     SEGMENT_PROFILES,
     TableContract,
 )
+from clustering_assets.pseudonyms import ids_in, record_ids, tables_with_customers
 from clustering_assets.segmentation.continuity import fit_again
 from clustering_assets.segmentation.drift import Distribution, distribution, feature_drift, size_drift
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
@@ -44,7 +45,7 @@ from clustering_assets.segmentation.stability import segment_stability
 from clustering_assets.segmentation.sub_segments import sub_segments
 from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION
-from clustering_assets.warehouse import has_table, record_versions, replace_table, table, transaction
+from clustering_assets.warehouse import drop_table, has_table, record_versions, replace_table, table, transaction
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -76,6 +77,8 @@ class EarlierFit:
         How the values of each feature were spread; empty where the file of the model cannot be read.
     notes
         Why it cannot.
+    knows_customers
+        Whether the customer ids mean the same as those of silver: not after another pseudonym key.
     """
 
     model_run_id: str
@@ -86,6 +89,7 @@ class EarlierFit:
     next_segment_id: int
     references: Mapping[str, Distribution]
     notes: Sequence[str]
+    knows_customers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ def read_earlier_fit(backend: Backend, home: Path) -> EarlierFit | None:
         next_segment_id=max([int(segments["segment_id"].max()) + 1, *(row["next_segment_id"] for row in models)]),
         references=references,
         notes=notes,
+        knows_customers=ids_in(backend, "gold") == ids_in(backend, "silver"),
     )
 
 
@@ -244,7 +249,9 @@ def segment(
                 [segment_ids[label] for label in range(segmenter.n_clusters_)],
                 features,
             ),
-            SEGMENT_CHANGES: segment_changes(earlier.segments if earlier else now_in, now_in).assign(
+            SEGMENT_CHANGES: segment_changes(
+                earlier.segments if earlier and earlier.knows_customers else now_in, now_in
+            ).assign(
                 from_model_run_id=earlier.model_run_id if earlier else "", model_run_id=model_run_id, changed_at=now
             ),
         },
@@ -257,13 +264,17 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
     """Write the file of the model, then the tables in one transaction.
 
     Killed in between, a run leaves the tables as they were and a file that none of them names: the next run writes over
-    it or removes it.
+    it or removes it. A table of customers by the pseudonyms of another key goes: nobody knows any more who they are.
     """
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
     with transaction(backend):
         for contract, rows in found.tables.items():
             replace_table(backend, contract, rows)
         record_versions(backend, {contract.qualified_name: version for contract in found.tables})
+        record_ids(backend, "gold", ids_in(backend, "silver"))
+        if earlier and not earlier.knows_customers:
+            for contract in {*tables_with_customers(backend, "gold")} - {*found.tables}:
+                drop_table(backend, contract)
     if earlier:
         remove_orphans(home, found.tables[SEGMENT_MODEL]["model_run_id"], since=earlier.assigned_at)
 

@@ -1,9 +1,6 @@
 """What the Dagster UI shows of a table: its spec, schema, column lineage and a preview without personal data."""
 
 import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from clustering_assets.contracts import ALL_TABLES, Column, TableContract
+from clustering_assets.pseudonyms import one_time_key, pseudonym
 from clustering_assets.warehouse import table
 
 if TYPE_CHECKING:
@@ -18,10 +16,10 @@ if TYPE_CHECKING:
 
 OWNERS = ["team:customer-analytics"]
 PREVIEW_ROWS = 5
+PREVIEW_ID_CHARACTERS = 20
 PREVIEW_CHARACTERS = 80
 """Of a text in a preview: a longer one, such as a curve as JSON, would stretch the row over pages."""
 
-_PROCESS_KEY = secrets.token_hex()
 _TABLE_OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
 
 
@@ -102,19 +100,25 @@ def copied_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:
     return {name: [(contract.qualified_name, name)] for name in contract.column_names}
 
 
-def table_facts(backend: "Backend", contract: TableContract, pseudonym_key: str | None) -> dict[str, Any]:
+def table_facts(backend: "Backend", contract: TableContract) -> dict[str, Any]:
     """Row count and a preview of a table, as metadata."""
     rows = table(backend, contract)
-    return {"dagster/row_count": int(rows.count().execute()), "preview": _preview(backend, contract, pseudonym_key)}
+    return {"dagster/row_count": int(rows.count().execute()), "preview": _preview(backend, contract)}
 
 
-def _preview(backend: "Backend", contract: TableContract, pseudonym_key: str | None) -> dg.TableMetadataValue:
+def _preview(backend: "Backend", contract: TableContract) -> dg.TableMetadataValue:
+    """Show the first rows. Customers have the pseudonyms of a key that nobody keeps.
+
+    What an event log shows cannot be taken back, so it must not name anybody who is in the tables, not even by a
+    pseudonym of theirs.
+    """
+    key = one_time_key()
     shown = [column for column in contract.columns if not column.personal or column.name == "customer_id"]
     first = table(backend, contract).order_by(list(contract.key)).limit(PREVIEW_ROWS)
     records = []
     for row in first.select(*[column.name for column in shown]).to_pyarrow().to_pylist():
         if "customer_id" in row:
-            row["customer_id"] = pseudonym(row["customer_id"], pseudonym_key)
+            row["customer_id"] = pseudonym(row["customer_id"], key)[:PREVIEW_ID_CHARACTERS]
         records.append(dg.TableRecord({name: _plain(value) for name, value in row.items()}))
     return dg.MetadataValue.table(records, dg.TableSchema([_table_column(column, False) for column in shown]))
 
@@ -127,15 +131,6 @@ def _plain(value: object) -> str | int | float | bool:
     if isinstance(value, str):
         return value if len(value) <= PREVIEW_CHARACTERS else f"{value[:PREVIEW_CHARACTERS]}…"
     return round(value, 6) if isinstance(value, float) else value if isinstance(value, int) else str(value)
-
-
-def pseudonym(customer_id: str, key: str | None) -> str:
-    """Return a keyed hash that stands for a customer: the same for the same key, and worth nothing without it.
-
-    Without a key, one that lives as long as the process is used, so that nothing can be followed from run to run.
-    """
-    digest = hmac.new((key or _PROCESS_KEY).encode(), customer_id.encode(), hashlib.sha256)
-    return f"customer-{digest.hexdigest()[:12]}"
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from clustering_assets.config import parse_day
+from clustering_assets.config import parse_day, read_environment
 from clustering_assets.warehouse import Warehouse
 
 
@@ -16,14 +16,16 @@ class Home(dg.ConfigurableResource[Any]):
 
     path: str = Field(description="Folder of the warehouse, the exports and the models.")
     memory_limit: str = Field(default="2GB", description="What DuckDB may hold in memory before it spills to disk.")
-    pseudonym_key: str | None = Field(
-        default=None, description="Key of the pseudonyms that stand for customer ids; without it, one for this process."
-    )
 
     @property
     def warehouse(self) -> Warehouse:
         """The tables."""
         return Warehouse(Path(self.path), self.memory_limit)
+
+    @property
+    def pseudonym_key(self) -> str | None:
+        """Key of the pseudonyms, read where it is used: what a resource is configured with stands in the event log."""
+        return read_environment().pseudonym_key
 
     @property
     def exports(self) -> Path:

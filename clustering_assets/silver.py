@@ -21,6 +21,15 @@ from clustering_assets.contracts import (
 from clustering_assets.features.customer_features import customer_features
 from clustering_assets.imputation import impute
 from clustering_assets.lineage import column_lineage
+from clustering_assets.pseudonyms import (
+    CLEAR,
+    has_customers,
+    hide_ids,
+    ids_in,
+    record_ids,
+    tables_with_customers,
+    what_ids_are,
+)
 from clustering_assets.warehouse import record_versions, replace_table, table, transaction
 
 if TYPE_CHECKING:
@@ -63,8 +72,12 @@ def silver_lineage() -> dict[TableContract, dict[str, frozenset[tuple[str, str]]
     return {contract: column_lineage(rows) for contract, rows in {**tables, CUSTOMER_FEATURES: unimputed[0]}.items()}
 
 
-def write_silver(backend: Backend, as_of: date | None, version: str, now: datetime) -> None:
+def write_silver(
+    backend: Backend, as_of: date | None, version: str, now: datetime, pseudonym_key: str | None = None
+) -> None:
     """Compute the silver tables from bronze and write them in one transaction.
+
+    When pseudonyms come in the place of clear ids, the tables of gold get them in the same transaction.
 
     Parameters
     ----------
@@ -74,6 +87,8 @@ def write_silver(backend: Backend, as_of: date | None, version: str, now: dateti
         Fingerprint to record with the tables.
     now
         Moment to record as ``computed_at`` (UTC).
+    pseudonym_key
+        Key of the pseudonyms that stand for the customers; None for clear ids.
 
     Raises
     ------
@@ -94,7 +109,10 @@ def write_silver(backend: Backend, as_of: date | None, version: str, now: dateti
         features = tables[CUSTOMER_FEATURES]
         if features.count().execute() == 0:
             raise NoCustomers(_why_nobody(tables[DROPPED_CUSTOMERS]))
+        if pseudonym_key:
+            hide_ids(backend, {f"kept_{each.name}": each for each in tables if has_customers(each)}, pseudonym_key)
         with transaction(backend):
+            _record_ids(backend, pseudonym_key)
             for contract, rows in tables.items():
                 stamped = rows.mutate(computed_at=ibis.literal(now)) if contract is CUSTOMER_FEATURES else rows
                 replace_table(backend, contract, stamped)
@@ -102,6 +120,15 @@ def write_silver(backend: Backend, as_of: date | None, version: str, now: dateti
     finally:
         for name in temporary:
             backend.con.execute(f"drop table if exists {name}")
+
+
+def _record_ids(backend: Backend, pseudonym_key: str | None) -> None:
+    """Record what the ids of silver are; where gold has clear ids that must be so no more, hide them."""
+    record_ids(backend, "silver", what_ids_are(pseudonym_key))
+    gold = tables_with_customers(backend, "gold")
+    if pseudonym_key and gold and ids_in(backend, "gold") == CLEAR:
+        hide_ids(backend, {contract.qualified_name: contract for contract in gold}, pseudonym_key)
+        record_ids(backend, "gold", what_ids_are(pseudonym_key))
 
 
 def _why_nobody(dropped: ir.Table) -> str:

@@ -140,6 +140,12 @@ def describe_table(backend: Backend, contract: TableContract) -> None:
         )
 
 
+def drop_table(backend: Backend, contract: TableContract) -> None:
+    """Remove a table, and the record of what it was made of."""
+    backend.con.execute(f"drop table {contract.qualified_name}")
+    backend.con.execute(f"delete from {_VERSIONS} where name = $1", [contract.qualified_name])
+
+
 def table_version(backend: Backend, name: str) -> str | None:
     """Fingerprint of what a table or export was made of, as recorded with it; None if there is none."""
     if "table_versions" not in backend.list_tables(database="main"):

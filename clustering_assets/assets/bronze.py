@@ -32,7 +32,7 @@ def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) 
         }
         context.log.info("%s; %s", "read what changed" if changed else "nothing changed", totals(backend))
         for contract, report in reports.items():
-            facts = table_facts(backend, contract, home.pseudonym_key)
+            facts = table_facts(backend, contract)
             yield dg.MaterializeResult(
                 asset_key=asset_key(contract),
                 metadata={**facts, **report, "changed": changed},

@@ -1,10 +1,13 @@
 """Exports: the layers where business people look."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
+from clustering_assets.pseudonyms import CLEAR, ids_in
 from clustering_assets.resources import Home
 from clustering_assets.versions import fingerprint
 from clustering_assets.warehouse import (
@@ -13,6 +16,9 @@ from clustering_assets.warehouse import (
     table_version,
     utc_now,
 )
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
 
 _EXPORT_VERSION = "1"
 _SILVER, _GOLD = "silver_customer_features", "gold_cluster_processed"
@@ -45,6 +51,14 @@ def gold_workbook(home: Home) -> dg.MaterializeResult[None]:
     return _workbook(home, SCALED_FEATURES, _GOLD)
 
 
+def _remove_other_ids(backend: "Backend", home: Home, stem: str, ids: str) -> None:
+    """Where a pseudonym key is set, remove workbooks, unfinished ones too, whose customers have other ids."""
+    if ids != CLEAR:
+        for path in home.exports.glob(f"*{stem}*"):
+            if not (table_version(backend, f"exports.{path.name}") or "").endswith(f"-{ids}"):
+                path.unlink()
+
+
 def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeResult[None]:
     from clustering_assets.reports.workbook import export_name, write_workbook
 
@@ -54,7 +68,9 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
             if table_is is None:
                 layer = asset_key(contract).to_user_string()
                 raise dg.Failure(f"There is no {contract.qualified_name} yet: materialize {layer} first.")
-            version = fingerprint(_EXPORT_VERSION, table_is)
+            ids = ids_in(backend, contract.layer)
+            version = f"{fingerprint(_EXPORT_VERSION, table_is)}-{ids}"
+            _remove_other_ids(backend, home, stem, ids)
             path = max(home.exports.glob(f"{stem}_????????_??????.xlsx"), default=None)
             changed = path is None or table_version(backend, f"exports.{path.name}") != version
             row_count = int(table(backend, contract).count().execute())

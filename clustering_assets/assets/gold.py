@@ -122,7 +122,7 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
                 yield dg.MaterializeResult(
                     asset_key=asset_key(contract),
                     metadata={
-                        **table_facts(backend, contract, home.pseudonym_key),
+                        **table_facts(backend, contract),
                         **reports[contract],
                         "dagster/column_lineage": column_lineage(contract_lineage(contract)),
                         "changed": changed,
@@ -244,6 +244,8 @@ def _flows(backend: "Backend", now: "pd.DataFrame", model: Mapping[str, Any]) ->
     from clustering_assets.segmentation.identity import flows, segments_before
 
     changes = table(backend, SEGMENT_CHANGES).to_pandas()
+    if model["kept_segment_share"] is None and changes.empty:
+        return {"compared_with": "nothing: since the fit before, the pseudonyms of the customers changed"}
     before = segments_before(changes, now)
     ids_before, ids_now = {*before["segment_id"]} - {-1}, {*now["segment_id"]} - {-1}
     ways = flows(before, now).sort_values("customers", ascending=False).head(_SHOWN_FLOWS)
@@ -313,7 +315,7 @@ def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, ho
             counted = sizes.order_by("segment_id").to_pyarrow().to_pylist()
             return dg.MaterializeResult(
                 metadata={
-                    **table_facts(backend, MODEL_ASSIGNMENTS, home.pseudonym_key),
+                    **table_facts(backend, MODEL_ASSIGNMENTS),
                     "model_run_id": model["model_run_id"],
                     "fitted_at": str(model["fitted_at"]),
                     "sizes": dg.MetadataValue.table([dg.TableRecord(size) for size in counted]),

@@ -16,6 +16,7 @@ from clustering_assets.contracts import (
 )
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
+from clustering_assets.pseudonyms import CLEAR, what_ids_are
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
@@ -33,21 +34,23 @@ _TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURE
 def silver(
     context: dg.AssetExecutionContext, config: SilverConfig, home: Home, source: SourceFolder
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Compute the features of all customers, unless bronze and the day to look from are the same as last time."""
+    """Compute the features of all customers, unless bronze, the day to look from and the pseudonym key are the same."""
     with in_one_sentence(), home.warehouse.connect() as backend:
         as_of = source.day_to_look_from(config.as_of)
-        version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of)
+        ids = what_ids_are(home.pseudonym_key)
+        version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of, ids)
         changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
         if changed:
             context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
-            write_silver(backend, as_of, version, utc_now())
+            write_silver(backend, as_of, version, utc_now(), home.pseudonym_key)
         for contract in _TABLES:
             yield dg.MaterializeResult(
                 asset_key=asset_key(contract),
                 metadata={
-                    **table_facts(backend, contract, home.pseudonym_key),
+                    **table_facts(backend, contract),
                     **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
                     "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
+                    "customer_ids": "clear" if ids == CLEAR else "pseudonyms",
                     "changed": changed,
                 },
                 data_version=dg.DataVersion(version),

@@ -61,7 +61,7 @@ def validation(
         with home.warehouse.connect() as backend:
             return dg.MaterializeResult(
                 metadata={
-                    **table_facts(backend, OUT_OF_TIME_VALIDATION, home.pseudonym_key),
+                    **table_facts(backend, OUT_OF_TIME_VALIDATION),
                     **_report(table(backend, OUT_OF_TIME_VALIDATION).to_pyarrow().to_pylist()),
                     "dagster/column_lineage": column_lineage(contract_lineage(OUT_OF_TIME_VALIDATION)),
                     "changed": changed,
