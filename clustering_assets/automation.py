@@ -2,9 +2,6 @@
 
 import dagster as dg
 
-WRITES_WAREHOUSE = {"warehouse": "writes"}
-"""Tag of runs that write the warehouse: dagster.yaml lets one of them run at a time."""
-
 _VALIDATION = dg.AssetSelection.assets(["gold", "out_of_time_validation"])
 _APPLIED = dg.AssetSelection.assets(["gold", "model_assignments"])
 
@@ -12,19 +9,16 @@ everything = dg.define_asset_job(
     "everything",
     selection=dg.AssetSelection.all() - _VALIDATION - _APPLIED,
     description="From the source folder to the exports. What did not change is not computed again.",
-    tags=WRITES_WAREHOUSE,
 )
 out_of_time_validation = dg.define_asset_job(
     "out_of_time_validation",
     selection=_VALIDATION,
     description="How much of customers' later behaviour the segments of past days explain, from bronze as it stands.",
-    tags=WRITES_WAREHOUSE,
 )
 apply_model = dg.define_asset_job(
     "apply_model",
     selection=_APPLIED,
     description="The customers as they are now, in the segments of a model that was fitted before; nothing is fitted.",
-    tags=WRITES_WAREHOUSE,
 )
 JOBS = [everything, out_of_time_validation, apply_model]
 

@@ -12,7 +12,7 @@ from clustering_assets.contracts import ALL_TABLES, BOOKKEEPING, SEGMENT_MODEL, 
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key
 from clustering_assets.quality import MEASURES, judge
-from clustering_assets.resources import Home, QualityLimits
+from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits
 from clustering_assets.sources.accounting import files_to_look_at
 
 _SHOWN = 50
@@ -34,6 +34,7 @@ def _contract_check(contract: TableContract) -> dg.AssetChecksDefinition:
         asset=asset_key(contract),
         name="follows_contract",
         blocking=True,
+        pool=WAREHOUSE_POOL,
         description="Columns, types, nulls, ranges and keys are those of the contract.",
     )
     def follows_contract(home: Home) -> dg.AssetCheckResult:
@@ -48,6 +49,7 @@ def _contract_check(contract: TableContract) -> dg.AssetChecksDefinition:
 @dg.asset_check(
     asset=asset_key(SOURCE_FILES),
     blocking=True,
+    pool=WAREHOUSE_POOL,
     description="Rows read = rows kept + rejected + superseded + merged, for every file, counted in the tables.",
 )
 def every_row_accounted_for(home: Home) -> dg.AssetCheckResult:
@@ -57,7 +59,9 @@ def every_row_accounted_for(home: Home) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset=asset_key(SOURCE_FILES), description="No file of the source folder is unusable or there twice. Warns only."
+    asset=asset_key(SOURCE_FILES),
+    pool=WAREHOUSE_POOL,
+    description="No file of the source folder is unusable or there twice. Warns only.",
 )
 def every_file_usable(home: Home) -> dg.AssetCheckResult:
     """Somebody has to look at the files that were not loaded."""
@@ -75,6 +79,7 @@ def every_file_usable(home: Home) -> dg.AssetCheckResult:
         )
         for measure in MEASURES
     ],
+    pool=WAREHOUSE_POOL,
 )
 def segmentation_quality(home: Home, quality_limits: QualityLimits) -> Iterator[dg.AssetCheckResult]:
     """Somebody has to look before anybody acts on segments that are poor, or other than they were."""

@@ -1,5 +1,6 @@
 """What can be set: the environment of a deployment, and the typed config of a run."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,6 +29,7 @@ class Environment:
     as_of: date | None
     pseudonym_key: str | None = field(repr=False)
     memory_limit: str
+    lock_wait: float
 
 
 def read_environment() -> Environment:
@@ -56,6 +58,7 @@ def read_environment() -> Environment:
         as_of=parse_day(os.environ.get("CLUSTERING_AS_OF") or None, "CLUSTERING_AS_OF"),
         pseudonym_key=pseudonym_key,
         memory_limit=os.environ.get("CLUSTERING_MEMORY_LIMIT") or "2GB",
+        lock_wait=_seconds(os.environ.get("CLUSTERING_LOCK_WAIT") or "60", "CLUSTERING_LOCK_WAIT"),
     )
 
 
@@ -67,6 +70,16 @@ def parse_day(text: str | None, name: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError as error:
         raise BadSetting(f"{name} is {text!r}; it has to be a day such as 2025-12-31") from error
+
+
+def _seconds(text: str, name: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise BadSetting(f"{name} is {text!r}; it has to be a number of seconds, such as 60, or 0 for not at all")
+    return seconds
 
 
 class SilverConfig(dg.Config):

@@ -25,7 +25,9 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     """
     environment = read_environment()
     resources = {
-        "home": Home(path=str(environment.home), memory_limit=environment.memory_limit),
+        "home": Home(
+            path=str(environment.home), memory_limit=environment.memory_limit, lock_wait=environment.lock_wait
+        ),
         "source": SourceFolder(
             path=str(environment.source_dir),
             layout=environment.source_layout,

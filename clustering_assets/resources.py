@@ -1,5 +1,7 @@
 """What assets need from outside: the home folder with the warehouse, and the source folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,11 @@ import dagster as dg
 from pydantic import Field
 
 from clustering_assets.config import parse_day, read_environment
+from clustering_assets.locks import Busy, one_run_at_a_time
 from clustering_assets.warehouse import Warehouse
+
+WAREHOUSE_POOL = "warehouse"
+"""Pool of every step that opens the warehouse: dagster.yaml lets one run of it at a time leave the queue."""
 
 
 class Home(dg.ConfigurableResource[Any]):
@@ -16,11 +22,30 @@ class Home(dg.ConfigurableResource[Any]):
 
     path: str = Field(description="Folder of the warehouse, the exports and the models.")
     memory_limit: str = Field(default="2GB", description="What DuckDB may hold in memory before it spills to disk.")
+    lock_wait: float = Field(
+        default=60, ge=0, description="Seconds to wait for another program that has the warehouse open."
+    )
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Home"]:
+        """Keep other runs out of the folder for as long as a run takes; a sensor only looks and is kept out by none.
+
+        The queue does so for the runs that Dagster launches; a run in a process of its own, such as that of
+        ``make run``, passes it by.
+        """
+        if context.run is None:
+            yield self
+            return
+        try:
+            with one_run_at_a_time(Path(self.path), waits=self.lock_wait > 0):
+                yield self
+        except Busy as error:
+            raise dg.Failure(str(error)) from error
 
     @property
     def warehouse(self) -> Warehouse:
         """The tables."""
-        return Warehouse(Path(self.path), self.memory_limit)
+        return Warehouse(Path(self.path), self.memory_limit, self.lock_wait)
 
     @property
     def pseudonym_key(self) -> str | None:

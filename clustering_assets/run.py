@@ -27,6 +27,7 @@ def main() -> int:
     """Run everything; return 0, or 1 after one sentence on what went wrong."""
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     complaints = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         environment = read_environment()

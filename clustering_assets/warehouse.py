@@ -1,23 +1,29 @@
 """The one door to the tables: an Ibis backend with the schemas bronze, silver and gold.
 
 The warehouse is one DuckDB file that any DuckDB client opens. It has one writing process at a time, so connections are
-short: none is held while something is computed outside the database.
+short: none is held while something is computed outside the database, and who finds it held waits for a while.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import duckdb
 import ibis
 import ibis.expr.types as ir
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from clustering_assets.contracts import TableContract
+from clustering_assets.locks import process_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +37,33 @@ LAYERS = ("bronze", "silver", "gold")
 _VERSIONS = "main.table_versions"
 
 
+_LOCKED = re.compile(r"(?:Conflicting lock is held|Lock is already held).*?(?:\(PID (\d+)\)|$)")
+_PROBLEMS = {
+    "No space left|Disk quota exceeded|max_temp_directory_size": (
+        "The disk of {home} is full ({reason}): free some space and run again; the tables are as they were."
+    ),
+    "version number|storage version": (
+        "The warehouse {path} was written by another version of DuckDB ({reason}): install that one."
+    ),
+    "Permission denied|Read-only file system|No such file|Is a directory": (
+        "The warehouse {path} cannot be opened ({reason}): check what is there, its permissions and its disk."
+    ),
+    "Corrupt|not a valid DuckDB|Could not read enough|replaying WAL|Failed to deserialize|INTERNAL Error|FATAL Error": (
+        "The warehouse {path} is damaged ({reason}): put a copy from a backup in its place, or move it and "
+        "{path.name}.wal away and run again; all tables are made anew from the source files, and segments get new ids."
+    ),
+}
+"""What DuckDB says of the file or the disk -> what a person can do about it."""
+
+_log = logging.getLogger(__name__)
+
+
 class WarehouseUnavailable(Exception):
-    """The warehouse file cannot be opened; the message says why and what to do."""
+    """The warehouse cannot be used; the message says why and what to do."""
+
+
+class WarehouseHeld(WarehouseUnavailable):
+    """Another program has the warehouse open; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +76,13 @@ class Warehouse:
         Folder of everything the project writes; it is made when missing.
     memory_limit
         What DuckDB may hold in memory, such as ``2GB``; beyond it, it spills to ``home/spill``.
+    lock_wait
+        Seconds to wait for another process that holds the file; 0 is not at all.
     """
 
     home: Path
     memory_limit: str = "2GB"
+    lock_wait: float = 60
 
     @property
     def path(self) -> Path:
@@ -61,27 +95,90 @@ class Warehouse:
 
         Raises
         ------
+        WarehouseHeld
+            If another process holds the file for longer than ``lock_wait``.
         WarehouseUnavailable
-            If another process holds the file or it is no DuckDB file.
+            If the file or the disk cannot be used; inside, too, where DuckDB reads what is needed.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
         try:
-            connection = duckdb.connect(
-                str(self.path),
-                config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")},
-            )
+            with closing(self._opened()) as connection:
+                connection.execute("set TimeZone = 'UTC'")
+                backend: Backend = ibis.duckdb.from_connection(connection)
+                for layer in LAYERS:
+                    connection.execute(f"create schema if not exists {layer}")
+                yield backend
+        except duckdb.Error as error:
+            problem = self._problem(error)
+            if problem is None:
+                raise
+            raise problem from error
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        patiently = Retrying(
+            retry=retry_if_exception(
+                lambda error: isinstance(error, duckdb.Error) and bool(_LOCKED.search(str(error)))
+            ),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            stop=stop_before_delay(self.lock_wait),
+            before_sleep=self._say_once,
+            reraise=True,
+        )
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self._make()
+            return patiently(self._connection, self.path)
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
-            raise WarehouseUnavailable(
-                f"The warehouse {self.path} cannot be opened ({reason}): close the program that holds it, or, if the "
-                "file is damaged, move it away and run again; bronze is read anew from the source files."
+            raise self._problem(error) or WarehouseUnavailable(
+                f"The warehouse {self.path} cannot be opened ({reason}): check the file and CLUSTERING_MEMORY_LIMIT."
             ) from error
-        with closing(connection):
-            connection.execute("set TimeZone = 'UTC'")
-            backend: Backend = ibis.duckdb.from_connection(connection)
-            for layer in LAYERS:
-                connection.execute(f"create schema if not exists {layer}")
-            yield backend
+        except OSError as error:
+            raise WarehouseUnavailable(
+                f"The home folder {self.home} cannot be written ({error.strerror}): check its permissions and its "
+                "disk, or set CLUSTERING_HOME to another folder."
+            ) from error
+
+    def _connection(self, path: Path) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(
+            str(path), config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")}
+        )
+
+    def _make(self) -> None:
+        """Make an empty file beside its place and put it there: one that was half made could not be opened again."""
+        beside = self.home / f".{self.path.name}.{uuid4().hex}.part"
+        try:
+            self._connection(beside).close()
+            os.link(beside, self.path)
+        except FileExistsError:
+            pass  # another process was faster
+        except OSError:  # no hard links on this file system
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _say_once(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome and (error := state.outcome.exception()):
+            _log.warning("%s; waiting for up to %g s.", self._held(str(error)), self.lock_wait)
+
+    def _held(self, message: str) -> str:
+        found = _LOCKED.search(message)
+        pid = int(found[1] or 0) if found else 0
+        return f"The warehouse {self.path} is held by {process_in_words(pid) if pid else 'another program'}"
+
+    def _problem(self, error: duckdb.Error) -> WarehouseUnavailable | None:
+        """Say what a person can do about an error; None where it is none of the file or the disk."""
+        message = str(error)
+        if _LOCKED.search(message):
+            return WarehouseHeld(
+                f"{self._held(message)} and was not released within {self.lock_wait:g} s: close that program and run "
+                "again, or set CLUSTERING_LOCK_WAIT to wait longer."
+            )
+        reason = message.splitlines()[0]
+        for pattern, sentence in _PROBLEMS.items():
+            if re.search(pattern, message):
+                return WarehouseUnavailable(sentence.format(home=self.home, path=self.path, reason=reason))
+        return None
 
 
 @contextmanager

@@ -401,6 +401,7 @@ def test_without_a_usable_row_the_command_says_why_in_one_sentence_and_leaves_th
         ("CLUSTERING_ENGINE", "abacus", "it can be duckdb"),
         ("CLUSTERING_SOURCE_LAYOUT", "sideways", "the layout 'sideways' is unknown"),
         ("CLUSTERING_MEMORY_LIMIT", "much", "cannot be opened"),
+        ("CLUSTERING_LOCK_WAIT", "-1", "it has to be a number of seconds, such as 60, or 0 for not at all"),
     ],
 )
 def test_a_bad_setting_ends_in_one_sentence(shop: Shop, name: str, value: str, sentence: str) -> None:

@@ -65,7 +65,10 @@ def test_the_home_and_the_layers_are_made_and_the_file_is_free_afterwards(tmp_pa
 @pytest.mark.parametrize("content", [b"this is no database", b"\0" * 20_000])
 def test_a_file_that_is_no_warehouse_is_refused_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "warehouse.duckdb").write_bytes(content)
-    with pytest.raises(WarehouseUnavailable, match=r"cannot be opened .* move it away"), Warehouse(tmp_path).connect():
+    with (
+        pytest.raises(WarehouseUnavailable, match=r"warehouse.duckdb is damaged .* away and run again"),
+        Warehouse(tmp_path).connect(),
+    ):
         pass
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, table_facts, table_spec
-from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.accounting import cancellation_outcomes, file_accounts, rejections_by_code, totals
 from clustering_assets.sources.ingestion import READER_VERSION, bronze_version, ingest
 from clustering_assets.warehouse import utc_now
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TABLES = (ORDER_LINES, REJECTED_ROWS, SOURCE_FILES)
 
 
-@dg.multi_asset(specs=[table_spec(contract, code_version=READER_VERSION) for contract in _TABLES])
+@dg.multi_asset(specs=[table_spec(contract, code_version=READER_VERSION) for contract in _TABLES], pool=WAREHOUSE_POOL)
 def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
     with in_one_sentence(), home.warehouse.connect() as backend:

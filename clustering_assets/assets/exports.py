@@ -8,7 +8,7 @@ from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, Tabl
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.pseudonyms import CLEAR, ids_in
-from clustering_assets.resources import Home
+from clustering_assets.resources import WAREHOUSE_POOL, Home
 from clustering_assets.versions import fingerprint
 from clustering_assets.warehouse import (
     record_versions,
@@ -39,13 +39,13 @@ def _workbook_spec(name: str, contract: TableContract, stem: str) -> dg.AssetSpe
     )
 
 
-@dg.multi_asset(specs=[_workbook_spec("silver_workbook", CUSTOMER_FEATURES, _SILVER)])
+@dg.multi_asset(specs=[_workbook_spec("silver_workbook", CUSTOMER_FEATURES, _SILVER)], pool=WAREHOUSE_POOL)
 def silver_workbook(home: Home) -> dg.MaterializeResult[None]:
     """Write the silver table as a workbook, unless the last one holds the same."""
     return _workbook(home, CUSTOMER_FEATURES, _SILVER)
 
 
-@dg.multi_asset(specs=[_workbook_spec("gold_workbook", SCALED_FEATURES, _GOLD)])
+@dg.multi_asset(specs=[_workbook_spec("gold_workbook", SCALED_FEATURES, _GOLD)], pool=WAREHOUSE_POOL)
 def gold_workbook(home: Home) -> dg.MaterializeResult[None]:
     """Write the scaled features as a workbook, unless the last one holds the same."""
     return _workbook(home, SCALED_FEATURES, _GOLD)

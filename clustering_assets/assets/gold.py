@@ -29,7 +29,7 @@ from clustering_assets.metadata import (
     table_facts,
     table_spec,
 )
-from clustering_assets.resources import Home
+from clustering_assets.resources import WAREHOUSE_POOL, Home
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
@@ -80,7 +80,8 @@ _UPSTREAM = {
     specs=[
         table_spec(contract, deps, kinds=["scikitlearn"], code_version=SEGMENTATION_VERSION)
         for contract, deps in _UPSTREAM.items()
-    ]
+    ],
+    pool=WAREHOUSE_POOL,
 )
 def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Fit the segmentation, unless silver and the settings are the same as last time.
@@ -287,7 +288,8 @@ def _listed(segment_ids: set[int]) -> str:
             kinds=["scikitlearn"],
             code_version=SEGMENTATION_VERSION,
         )
-    ]
+    ],
+    pool=WAREHOUSE_POOL,
 )
 def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, home: Home) -> dg.MaterializeResult[None]:
     """Put the customers of silver into the segments of a fitted model, unless that is what the table holds already."""

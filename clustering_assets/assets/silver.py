@@ -17,7 +17,7 @@ from clustering_assets.contracts import (
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
-from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint
@@ -30,7 +30,10 @@ _MOST_IMPUTED = 3
 _TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURES)
 
 
-@dg.multi_asset(specs=[table_spec(contract, deps=[ORDER_LINES], code_version=FEATURES_VERSION) for contract in _TABLES])
+@dg.multi_asset(
+    specs=[table_spec(contract, deps=[ORDER_LINES], code_version=FEATURES_VERSION) for contract in _TABLES],
+    pool=WAREHOUSE_POOL,
+)
 def silver(
     context: dg.AssetExecutionContext, config: SilverConfig, home: Home, source: SourceFolder
 ) -> Iterator[dg.MaterializeResult[None]]:

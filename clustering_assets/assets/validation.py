@@ -9,7 +9,7 @@ from clustering_assets.contracts import ORDER_LINES, OUT_OF_TIME_VALIDATION
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import column_lineage, contract_lineage, picture, table_facts, table_spec
 from clustering_assets.out_of_time import SEGMENTS, observe, validate
-from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, SEGMENTATION_VERSION, VALIDATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
@@ -26,7 +26,8 @@ _NAME = OUT_OF_TIME_VALIDATION.qualified_name
 
 
 @dg.multi_asset(
-    specs=[table_spec(OUT_OF_TIME_VALIDATION, [ORDER_LINES], kinds=["scikitlearn"], code_version=VALIDATION_VERSION)]
+    specs=[table_spec(OUT_OF_TIME_VALIDATION, [ORDER_LINES], kinds=["scikitlearn"], code_version=VALIDATION_VERSION)],
+    pool=WAREHOUSE_POOL,
 )
 def validation(
     context: dg.AssetExecutionContext, config: ValidationConfig, home: Home, source: SourceFolder
