@@ -180,9 +180,7 @@ def test_a_fresh_deployment_starts_every_sensor_and_schedule() -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.name)
-def test_every_schedule_starts_a_run(
-    schedule: dg.ScheduleDefinition, instance: dg.DagsterInstance
-) -> None:
+def test_every_schedule_starts_a_run(schedule: dg.ScheduleDefinition, instance: dg.DagsterInstance) -> None:
     repository = defs.get_repository_def()
     context = dg.build_schedule_context(
         instance, scheduled_execution_time=datetime(2025, 6, 1, tzinfo=UTC), repository_def=repository
