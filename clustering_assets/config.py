@@ -30,6 +30,9 @@ class Environment:
     pseudonym_key: str | None = field(repr=False)
     memory_limit: str
     lock_wait: float
+    publish_url: str | None = field(repr=False)
+    publish_schema: str
+    publish_dropped_columns: str
 
 
 def read_environment() -> Environment:
@@ -50,6 +53,9 @@ def read_environment() -> Environment:
             f"CLUSTERING_PSEUDONYM_KEY has fewer than {LEAST_KEY_LENGTH} characters and could be guessed: set a random "
             "one, such as `openssl rand -hex 32` prints"
         )
+    dropped_columns = os.environ.get("CLUSTERING_PUBLISH_DROPPED_COLUMNS") or "keep"
+    if dropped_columns not in ("keep", "refuse"):
+        raise BadSetting(f"CLUSTERING_PUBLISH_DROPPED_COLUMNS is {dropped_columns!r}; it can be keep or refuse")
     return Environment(
         home=Path(os.environ.get("CLUSTERING_HOME") or base / ".clustering_home").expanduser().resolve(),
         source_dir=Path(os.environ.get("CLUSTERING_SOURCE_DIR") or base / "data").expanduser().resolve(),
@@ -59,6 +65,9 @@ def read_environment() -> Environment:
         pseudonym_key=pseudonym_key,
         memory_limit=os.environ.get("CLUSTERING_MEMORY_LIMIT") or "2GB",
         lock_wait=_seconds(os.environ.get("CLUSTERING_LOCK_WAIT") or "60", "CLUSTERING_LOCK_WAIT"),
+        publish_url=os.environ.get("CLUSTERING_PUBLISH_URL") or None,
+        publish_schema=os.environ.get("CLUSTERING_PUBLISH_SCHEMA") or "customer_segments",
+        publish_dropped_columns=dropped_columns,
     )
 
 

@@ -966,3 +966,28 @@ ALL_TABLES: tuple[TableContract, ...] = (
 
 BOOKKEEPING: tuple[TableContract, ...] = (SUPERSEDED_LINES, CANCELLATIONS, FILE_STATE)
 """Tables that the loading of bronze keeps for itself; every other table is an asset, with a check of its contract."""
+
+PUBLISHED: tuple[TableContract, ...] = (
+    CUSTOMER_FEATURES,
+    CUSTOMER_SEGMENTS,
+    SEGMENT_PROFILES,
+    CUSTOMER_REASONS,
+    SEGMENT_CHANGES,
+)
+"""What goes to the database of the business, under the names that the tables have here."""
+
+PUBLICATION = TableContract(
+    "exports",
+    "publication",
+    "What was published last; written in the transaction of the tables it speaks of, and in no layer of the warehouse.",
+    "One row per published table",
+    ("table_name",),
+    (
+        _text("table_name", "The table beside this one.", required=True),
+        _count("row_count", "Rows that were published.", "rows"),
+        _text("content_version", "Fingerprint of the rows and of the contract of the table.", required=True),
+        _text("data_version", "Data version of the table in Dagster.", required=True),
+        _text("model_run_id", "The fit that all of the tables belong to.", required=True),
+        _moment("published_at", "When it was published.", required=True),
+    ),
+)

@@ -5,14 +5,14 @@ from typing import Any
 import dagster as dg
 
 from clustering_assets.assets.bronze import bronze
-from clustering_assets.assets.exports import gold_workbook, silver_workbook
+from clustering_assets.assets.exports import database_tables, gold_workbook, silver_workbook
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.silver import silver
 from clustering_assets.assets.validation import validation
-from clustering_assets.automation import JOBS, SCHEDULES, SENSORS
+from clustering_assets.automation import JOBS, SCHEDULES
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
-from clustering_assets.resources import Home, QualityLimits, SourceFolder
+from clustering_assets.resources import Database, Home, QualityLimits, SourceFolder
 
 
 def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
@@ -21,7 +21,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     Parameters
     ----------
     **overrides
-        ``home``, ``source`` or ``quality_limits``, in place of those that the environment gives.
+        ``home``, ``source``, ``database`` or ``quality_limits``, in place of those that the environment gives.
     """
     environment = read_environment()
     resources = {
@@ -33,14 +33,18 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
             layout=environment.source_layout,
             as_of=environment.as_of.isoformat() if environment.as_of else None,
         ),
+        "database": Database(
+            url=dg.EnvVar("CLUSTERING_PUBLISH_URL") if environment.publish_url else None,
+            schema_name=environment.publish_schema,
+            dropped_columns=environment.publish_dropped_columns,
+        ),
         "quality_limits": QualityLimits(),
     }
     return dg.Definitions(
-        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, validation],
+        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, database_tables, validation],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=SENSORS,
         resources={**resources, **overrides},
         # DuckDB has one writing process, and five steps one after the other need no process each
         executor=dg.in_process_executor,

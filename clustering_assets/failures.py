@@ -7,6 +7,8 @@ import dagster as dg
 
 from clustering_assets.config import BadSetting
 from clustering_assets.out_of_time import TooLittleHistory
+from clustering_assets.publishing.content import NothingToPublish
+from clustering_assets.publishing.database import PublishingFailed
 from clustering_assets.segmentation.model_file import UnusableModel
 from clustering_assets.silver import NoCustomers
 from clustering_assets.sources.ingestion import NoUsableRows
@@ -18,7 +20,7 @@ from clustering_assets.warehouse import WarehouseUnavailable
 def in_one_sentence() -> Iterator[None]:
     """Turn an expected fault into a Dagster failure that says just what its message says.
 
-    Only a warehouse that somebody else holds is worth another try.
+    Only a warehouse that somebody else holds, and a database that may come back, are worth another try.
     """
     try:
         yield
@@ -27,8 +29,11 @@ def in_one_sentence() -> Iterator[None]:
         BadSetting,
         NoCustomers,
         NoUsableRows,
+        NothingToPublish,
+        PublishingFailed,
         TooLittleHistory,
         UnusableModel,
         WarehouseUnavailable,
     ) as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, WarehouseUnavailable)) from error
+        transient = isinstance(error, WarehouseUnavailable) or (isinstance(error, PublishingFailed) and error.transient)
+        raise dg.Failure(str(error), allow_retries=transient) from error

@@ -77,6 +77,19 @@ class SourceFolder(dg.ConfigurableResource[Any]):
         return parse_day(configured or self.as_of, "as_of")
 
 
+class Database(dg.ConfigurableResource[Any]):
+    """The database that the tables are published to."""
+
+    # From the environment when it is used, never as a value: the UI shows the values of resources.
+    url: str | None = Field(default=None, description="SQLAlchemy URL; without it, nothing is published.")
+    schema_name: str = Field(default="customer_segments", description="Schema of the tables; made when missing.")
+    dropped_columns: str = Field(
+        default="keep",
+        description="What becomes of a column there that no contract has: keep it, empty, or refuse to publish.",
+        pattern="^(keep|refuse)$",
+    )
+
+
 class QualityLimits(dg.ConfigurableResource[Any]):
     """Limits beyond which a check of the segmentation warns; figures on a limit are within it."""
 

@@ -14,6 +14,9 @@ SEGMENTATION_VERSION = "2"
 VALIDATION_VERSION = "1"
 """Raise it when the same order lines and segments would be judged otherwise than before."""
 
+PUBLISHING_VERSION = "1"
+"""Raise it when the same tables would be published otherwise than before."""
+
 
 def fingerprint(*parts: object) -> str:
     """Return 16 hexadecimal digits that stand for the parts, which JSON must be able to hold."""

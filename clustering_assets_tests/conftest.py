@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from clustering_assets.definitions import build_defs
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse
+from clustering_assets_tests.postgresql import Server, programs, running_server
 
 QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
 
@@ -60,3 +61,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, dg.Execute
     result = shop.run()
     assert result.success
     return shop, result
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real PostgreSQL server; skipped where none is installed."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed")
+    with running_server(folder) as server:
+        yield server

@@ -30,11 +30,11 @@ BELOW = {
     "reports": {"contracts"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
-    "source_changes": {"sources", "versions"},
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "pseudonyms", "sources", "versions", "warehouse"},
     "gold": {"contracts", "pseudonyms", "segmentation", "versions", "warehouse"},
     "quality": set(),
+    "publishing": {"contracts", "versions", "warehouse"},
     "out_of_time": {"contracts", "features", "segmentation", "silver"},
 }
 """Part of the package -> parts that it may import, itself aside."""

@@ -1,15 +1,17 @@
 """Exports: the layers where business people look."""
 
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
+from clustering_assets.contracts import CUSTOMER_FEATURES, PUBLICATION, PUBLISHED, SCALED_FEATURES, TableContract
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.pseudonyms import CLEAR, ids_in
-from clustering_assets.resources import WAREHOUSE_POOL, Home
-from clustering_assets.versions import fingerprint
+from clustering_assets.resources import WAREHOUSE_POOL, Database, Home
+from clustering_assets.versions import PUBLISHING_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
     table,
@@ -92,3 +94,66 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
         },
         data_version=dg.DataVersion(version),
     )
+
+
+_NAMES = ", ".join(f"`{contract.qualified_name}`" for contract in PUBLISHED)
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            ["exports", "database_tables"],
+            deps=[asset_key(contract) for contract in PUBLISHED],
+            description=f"{_NAMES}, in the database that CLUSTERING_PUBLISH_URL names, all in one transaction; "
+            f"`publication` beside them says what was published.\n\n{PUBLICATION.grain}, in `publication`.",
+            group_name="exports",
+            kinds={"sql", "table"},
+            owners=OWNERS,
+            tags={"layer": "exports"},
+            code_version=PUBLISHING_VERSION,
+            metadata={"dagster/column_schema": column_schema(PUBLICATION), "grain": PUBLICATION.grain},
+            skippable=True,
+        )
+    ],
+    pool=WAREHOUSE_POOL,
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL),
+)
+def database_tables(
+    context: dg.AssetExecutionContext, home: Home, database: Database
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Publish the tables, unless the database has them already; without a database, do nothing and say so."""
+    # the drivers are not loaded with the code location
+    from clustering_assets.publishing.content import read_content
+    from clustering_assets.publishing.publish import publish
+
+    if database.url is None:
+        unset = "Nothing is published: CLUSTERING_PUBLISH_URL is not set."
+        context.log.info(unset)
+        context.log_event(dg.AssetObservation(context.asset_key, description=unset, metadata={"published": False}))
+        return
+    with in_one_sentence():
+        started = time.monotonic()
+        with home.warehouse.connect() as backend:
+            content = read_content(backend)
+        published = publish(
+            content,
+            database.url,
+            database.schema_name,
+            keep_dropped=database.dropped_columns == "keep",
+            now=utc_now(),
+        )
+        yield dg.MaterializeResult(
+            metadata={
+                "database": published.database,
+                "tables": dg.MetadataValue.table(
+                    [dg.TableRecord({"table": name, "rows": rows}) for name, rows in published.tables.items()]
+                ),
+                "dagster/row_count": sum(published.tables.values()),
+                "columns_added": ", ".join(published.columns_added) or "none",
+                "columns_left_empty": ", ".join(published.columns_left_empty) or "none",
+                "seconds": round(time.monotonic() - started, 3),
+                "model_run_id": content.model_run_id,
+                "changed": published.changed,
+            },
+            data_version=dg.DataVersion(content.version),
+        )

@@ -119,11 +119,18 @@ def _segments(console: Console, materialized: Mapping[str, Facts]) -> None:
 
 def _files(console: Console, materialized: Mapping[str, Facts]) -> None:
     exports = {name: facts for name, facts in materialized.items() if name.startswith("exports/")}
+    published = exports.pop("exports/database_tables", None)
     _heading(console, "Exports", _counted(len(exports), "workbook"))
     for facts in exports.values():
         path = Path(facts["path"])
         console.print(
             f"{'':11}{path} ({facts['dagster/row_count']:,} rows, {facts['bytes'] / 1e6:.1f} MB)", soft_wrap=True
+        )
+    if published is not None:
+        console.print(
+            f"{'':11}{published['database']} ({_counted(len(published['tables']), 'table')}, "
+            f"{published['dagster/row_count']:,} rows)",
+            soft_wrap=True,
         )
 
 
