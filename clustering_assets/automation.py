@@ -1,6 +1,12 @@
-"""What runs together."""
+"""What runs together, and when: at new files, every night, every month, and behind an asset that changed."""
+
+import time
 
 import dagster as dg
+
+from clustering_assets.failures import in_one_sentence
+from clustering_assets.resources import SourceFolder
+from clustering_assets.source_changes import Look, last_look, look
 
 _VALIDATION = dg.AssetSelection.assets(["gold", "out_of_time_validation"])
 _APPLIED = dg.AssetSelection.assets(["gold", "model_assignments"])
@@ -24,11 +30,67 @@ JOBS = [everything, out_of_time_validation, apply_model]
 
 SCHEDULES = [
     dg.ScheduleDefinition(
+        name="nightly_refresh",
+        job=everything,
+        cron_schedule="0 2 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night: what a failed run left undone, and what no new file tells of, such as new code.",
+    ),
+    dg.ScheduleDefinition(
         name="monthly_out_of_time_validation",
         job=out_of_time_validation,
         cron_schedule="0 4 1 * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="On the first of the month: a month of new behaviour is worth another look.",
-    )
+    ),
 ]
+
+_SHOWN = 5
+_UNFINISHED = [
+    status
+    for status in dg.DagsterRunStatus
+    if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+]
+
+
+@dg.sensor(
+    job=everything,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Runs everything when files in the source folder are new, changed or gone, once they stopped growing.",
+)
+def source_folder(context: dg.SensorEvaluationContext, source: SourceFolder) -> dg.SensorResult:
+    """Ask for one run for all that changed since the last one.
+
+    A missing folder fails the tick and leaves the cursor as it is: files that cannot be seen are not gone. A run that
+    failed is not asked for again before the contents change, since it would most likely fail again; the nightly
+    refresh tries it once more.
+    """
+    now = time.time()
+    with in_one_sentence():
+        seen = look(source.folder, last_look(context.cursor, now), now)
+    if awaited := seen.awaited(now):
+        return _wait(f"Waiting until these stop changing: {_some(awaited)}.", seen)
+    if seen.unread:
+        return _wait(f"Still to be looked into: {_some(seen.unread)}.", seen)
+    if seen.contents == seen.requested:
+        return _wait("Nothing new in the source folder.", seen)
+    unfinished = context.instance.get_runs(dg.RunsFilter(job_name=everything.name, statuses=_UNFINISHED), limit=1)
+    if unfinished:
+        return _wait(f"Waiting for run {unfinished[0].run_id}; what comes meanwhile is loaded together.", seen)
+    asked = seen.with_request()
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=asked.request)], cursor=asked.to_json())
+
+
+def _wait(reason: str, seen: Look) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=seen.to_json())
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+SENSORS = [source_folder]

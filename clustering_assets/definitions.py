@@ -9,7 +9,7 @@ from clustering_assets.assets.exports import database_tables, gold_workbook, sil
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.silver import silver
 from clustering_assets.assets.validation import validation
-from clustering_assets.automation import JOBS, SCHEDULES
+from clustering_assets.automation import JOBS, SCHEDULES, SENSORS
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
 from clustering_assets.resources import Database, Home, QualityLimits, SourceFolder
@@ -45,6 +45,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
+        sensors=SENSORS,
         resources={**resources, **overrides},
         # DuckDB has one writing process, and five steps one after the other need no process each
         executor=dg.in_process_executor,

@@ -30,6 +30,7 @@ BELOW = {
     "reports": {"contracts"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
+    "source_changes": {"sources", "versions"},
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "pseudonyms", "sources", "versions", "warehouse"},
     "gold": {"contracts", "pseudonyms", "segmentation", "versions", "warehouse"},

@@ -53,6 +53,15 @@ class FoundFile:
         return next((ending for ending in FORMATS if self.name.lower().endswith(ending)), None)
 
 
+def folder_problem(folder: Path) -> str:
+    """Say why a source folder cannot be looked into, and what to do; empty when it can."""
+    if not os.access(folder, os.F_OK) or not folder.is_dir():
+        return f"The source folder {folder} does not exist: create it or set CLUSTERING_SOURCE_DIR."
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"The source folder {folder} cannot be opened: check its permissions."
+    return ""
+
+
 def find_files(folder: Path) -> list[FoundFile]:
     """List the files below a folder by name, hidden ones and the mapping file aside.
 

@@ -6,7 +6,6 @@ depends on the files in the folder alone, not on the order in which they came.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -37,6 +36,7 @@ from clustering_assets.sources.files import (
     UnusableFile,
     content_hash,
     find_files,
+    folder_problem,
     in_short,
     stamp,
 )
@@ -115,10 +115,8 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     mapping.BadMapping
         If ``source.yaml`` or the configured layout cannot be used.
     """
-    if not os.access(folder, os.F_OK) or not folder.is_dir():
-        raise NoUsableRows(f"The source folder {folder} does not exist: create it or set CLUSTERING_SOURCE_DIR.")
-    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise NoUsableRows(f"The source folder {folder} cannot be opened: check its permissions.")
+    if problem := folder_problem(folder):
+        raise NoUsableRows(problem)
     layouts = layouts_for(folder, layout)
     settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts))
     before = _recorded(backend)
