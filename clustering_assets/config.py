@@ -33,6 +33,10 @@ class Environment:
     publish_url: str | None = field(repr=False)
     publish_schema: str
     publish_dropped_columns: str
+    alert_urls: tuple[str, ...] = field(repr=False)
+    heartbeat_url: str | None = field(repr=False)
+    ui_url: str
+    no_new_data_days: int
 
 
 def read_environment() -> Environment:
@@ -68,6 +72,12 @@ def read_environment() -> Environment:
         publish_url=os.environ.get("CLUSTERING_PUBLISH_URL") or None,
         publish_schema=os.environ.get("CLUSTERING_PUBLISH_SCHEMA") or "customer_segments",
         publish_dropped_columns=dropped_columns,
+        alert_urls=tuple((os.environ.get("CLUSTERING_ALERT_URLS") or "").split()),
+        heartbeat_url=os.environ.get("CLUSTERING_HEARTBEAT_URL") or None,
+        ui_url=(os.environ.get("CLUSTERING_UI_URL") or "http://127.0.0.1:3000").rstrip("/"),
+        no_new_data_days=_whole_number(
+            os.environ.get("CLUSTERING_NO_NEW_DATA_DAYS") or "7", "CLUSTERING_NO_NEW_DATA_DAYS"
+        ),
     )
 
 
@@ -89,6 +99,12 @@ def _seconds(text: str, name: str) -> float:
     if not 0 <= seconds < math.inf:
         raise BadSetting(f"{name} is {text!r}; it has to be a number of seconds, such as 60, or 0 for not at all")
     return seconds
+
+
+def _whole_number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise BadSetting(f"{name} is {text!r}; it has to be a whole number, 0 or more")
+    return int(text)
 
 
 class SilverConfig(dg.Config):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 OWNERS = ["team:customer-analytics"]
+NEWEST_CONTENT = "newest_content_read_at"
+"""Metadata of bronze/order_lines: alerts read it, so that they need not open the warehouse."""
+
 PREVIEW_ROWS = 5
 PREVIEW_ID_CHARACTERS = 20
 PREVIEW_CHARACTERS = 80

@@ -14,7 +14,19 @@ CHECKOUT = Path(__file__).parent.parent
 PACKAGE = CHECKOUT / "clustering_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ORCHESTRATION = {"assets", "automation", "checks", "config", "definitions", "failures", "metadata", "resources", "run"}
+ORCHESTRATION = {
+    "alerts",
+    "assets",
+    "automation",
+    "checks",
+    "config",
+    "definitions",
+    "failures",
+    "metadata",
+    "resources",
+    "run",
+    "watch",
+}
 """The parts that may know Dagster."""
 
 BELOW = {
@@ -36,6 +48,8 @@ BELOW = {
     "gold": {"contracts", "pseudonyms", "segmentation", "versions", "warehouse"},
     "quality": set(),
     "publishing": {"contracts", "versions", "warehouse"},
+    "problems": set(),
+    "channels": {"problems"},
     "out_of_time": {"contracts", "features", "segmentation", "silver"},
 }
 """Part of the package -> parts that it may import, itself aside."""

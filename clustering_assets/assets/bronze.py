@@ -1,15 +1,22 @@
 """Bronze: order lines as the sources have them, what could not be kept, and an account of every file."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import asset_key, table_facts, table_spec
+from clustering_assets.metadata import NEWEST_CONTENT, asset_key, table_facts, table_spec
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
-from clustering_assets.sources.accounting import cancellation_outcomes, file_accounts, rejections_by_code, totals
+from clustering_assets.sources.accounting import (
+    cancellation_outcomes,
+    file_accounts,
+    newest_content,
+    rejections_by_code,
+    totals,
+)
 from clustering_assets.sources.ingestion import READER_VERSION, bronze_version, ingest
 from clustering_assets.warehouse import utc_now
 
@@ -17,9 +24,17 @@ if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 _TABLES = (ORDER_LINES, REJECTED_ROWS, SOURCE_FILES)
+_LOOKED_AT_WITHIN = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=30))
+"""The source folder is looked at every night at least, whether anything in it is new or not."""
 
 
-@dg.multi_asset(specs=[table_spec(contract, code_version=READER_VERSION) for contract in _TABLES], pool=WAREHOUSE_POOL)
+@dg.multi_asset(
+    specs=[
+        table_spec(contract, code_version=READER_VERSION).replace_attributes(freshness_policy=_LOOKED_AT_WITHIN)
+        for contract in _TABLES
+    ],
+    pool=WAREHOUSE_POOL,
+)
 def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
     with in_one_sentence(), home.warehouse.connect() as backend:
@@ -41,7 +56,12 @@ def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) 
 
 
 def _order_lines(backend: "Backend") -> dict[str, Any]:
-    return {**totals(backend), **cancellation_outcomes(backend)}
+    newest = newest_content(backend)
+    return {
+        **totals(backend),
+        **cancellation_outcomes(backend),
+        **({NEWEST_CONTENT: dg.MetadataValue.timestamp(newest)} if newest else {}),
+    }
 
 
 def _source_files(backend: "Backend") -> dict[str, Any]:

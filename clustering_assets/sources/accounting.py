@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clustering_assets.contracts import CANCELLATIONS, REJECTED_ROWS, SOURCE_FILES
@@ -21,6 +22,14 @@ def totals(backend: Backend) -> dict[str, int]:
     statuses = ("loaded", "duplicate", "unusable", "ignored")
     files = ", ".join(f"count(*) filter (status = '{status}') as files_{status}" for status in statuses)
     return _records(backend, f"select {sums}, {files} from {SOURCE_FILES.qualified_name}")[0]
+
+
+def newest_content(backend: Backend) -> datetime | None:
+    """Return when the newest content that is loaded was read (UTC), None without any; a touched file is not new."""
+    newest: datetime | None = _records(
+        backend, f"select max(loaded_at) as newest from {SOURCE_FILES.qualified_name} where status = 'loaded'"
+    )[0]["newest"]
+    return newest and newest.replace(tzinfo=UTC)
 
 
 def file_accounts(backend: Backend) -> list[dict[str, Any]]:
