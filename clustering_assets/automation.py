@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from clustering_assets.alerts import alerts
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.resources import SourceFolder
 from clustering_assets.source_changes import Look, last_look, look
@@ -93,4 +94,4 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-SENSORS = [source_folder]
+SENSORS = [source_folder, alerts]

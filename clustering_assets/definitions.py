@@ -4,7 +4,6 @@ from typing import Any
 
 import dagster as dg
 
-from clustering_assets.alerts import alerts
 from clustering_assets.assets.bronze import bronze
 from clustering_assets.assets.exports import database_tables, gold_workbook, silver_workbook
 from clustering_assets.assets.gold import gold, model_assignments
@@ -46,7 +45,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[*SENSORS, alerts],
+        sensors=SENSORS,
         resources={**resources, **overrides},
         # DuckDB has one writing process, and five steps one after the other need no process each
         executor=dg.in_process_executor,
