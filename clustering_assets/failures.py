@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from clustering_assets.config import BadSetting
+from clustering_assets.durable import CannotWrite
 from clustering_assets.out_of_time import TooLittleHistory
 from clustering_assets.publishing.content import NothingToPublish
 from clustering_assets.publishing.database import PublishingFailed
@@ -27,6 +28,7 @@ def in_one_sentence() -> Iterator[None]:
     except (
         BadMapping,
         BadSetting,
+        CannotWrite,
         NoCustomers,
         NoUsableRows,
         NothingToPublish,

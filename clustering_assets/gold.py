@@ -35,7 +35,6 @@ from clustering_assets.segmentation.model_file import (
     load_model,
     model_path,
     read_facts,
-    remove_orphans,
     save_model,
     versions_here,
 )
@@ -45,12 +44,23 @@ from clustering_assets.segmentation.stability import segment_stability
 from clustering_assets.segmentation.sub_segments import sub_segments
 from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION
-from clustering_assets.warehouse import drop_table, has_table, record_versions, replace_table, table, transaction
+from clustering_assets.warehouse import (
+    drop_table,
+    has_table,
+    record_versions,
+    recorded_names,
+    replace_table,
+    table,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 CURVE_POINTS = 500
+
+_MODEL_FILE = "models."
+"""Under this, and its id, the file of a model is recorded before it is written."""
 
 FEATURES = [column.name for column in CLUSTERING_FEATURES]
 
@@ -63,8 +73,6 @@ class EarlierFit:
     ----------
     model_run_id
         Names the fit.
-    assigned_at
-        When it gave the customers their segments (UTC).
     segments
         ``segment_id`` and ``segment_name`` of each customer, by customer id.
     means
@@ -82,7 +90,6 @@ class EarlierFit:
     """
 
     model_run_id: str
-    assigned_at: datetime
     segments: pd.DataFrame
     means: pd.DataFrame
     models: Sequence[Mapping[str, Any]]
@@ -118,7 +125,6 @@ def read_earlier_fit(backend: Backend, home: Path) -> EarlierFit | None:
         references, notes = {}, [f"How far the features drifted is not known. {error}"]
     return EarlierFit(
         model_run_id=model_run_id,
-        assigned_at=segments["assigned_at"].iloc[0].to_pydatetime(),
         segments=segments[["segment_id", "segment_name"]],
         means=profiles.drop(index=OUTLIER, errors="ignore")
         .reindex(columns=[f"{name}_mean" for name in FEATURES])
@@ -263,9 +269,11 @@ def segment(
 def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: EarlierFit | None, version: str) -> None:
     """Write the file of the model, then the tables in one transaction.
 
-    Killed in between, a run leaves the tables as they were and a file that none of them names: the next run writes over
-    it or removes it. A table of customers by the pseudonyms of another key goes: nobody knows any more who they are.
+    Killed in between, a run leaves the tables as they were and a file that none of them names; it was recorded before,
+    so that the next run removes it. A table of customers by the pseudonyms of another key goes: nobody knows any more
+    who they are.
     """
+    record_versions(backend, {f"{_MODEL_FILE}{found.facts.model_run_id}": version})
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
     with transaction(backend):
         for contract, rows in found.tables.items():
@@ -275,8 +283,22 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
         if earlier and not earlier.knows_customers:
             for contract in {*tables_with_customers(backend, "gold")} - {*found.tables}:
                 drop_table(backend, contract)
-    if earlier:
-        remove_orphans(home, found.tables[SEGMENT_MODEL]["model_run_id"], since=earlier.assigned_at)
+
+
+def remove_orphans(backend: Backend, home: Path) -> None:
+    """Remove the files of models whose run was killed before the tables named them.
+
+    What was never recorded here stays: it may belong to a warehouse that was lost or moved away.
+    """
+    named = (
+        {*table(backend, SEGMENT_MODEL).model_run_id.to_pyarrow().to_pylist()}
+        if has_table(backend, SEGMENT_MODEL)
+        else {*()}
+    )
+    for name in recorded_names(backend, _MODEL_FILE):
+        model_run_id = name.removeprefix(_MODEL_FILE)
+        if model_run_id not in named:
+            model_path(home, model_run_id).unlink(missing_ok=True)
 
 
 def find_model(backend: Backend, model_run_id: str | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from clustering_assets.config import parse_day, read_environment
+from clustering_assets.durable import remove_leftovers
 from clustering_assets.locks import Busy, one_run_at_a_time
 from clustering_assets.warehouse import Warehouse
 
@@ -38,6 +39,7 @@ class Home(dg.ConfigurableResource[Any]):
             return
         try:
             with one_run_at_a_time(Path(self.path), waits=self.lock_wait > 0):
+                remove_leftovers(Path(self.path))
                 yield self
         except Busy as error:
             raise dg.Failure(str(error)) from error

@@ -38,10 +38,9 @@ _VERSIONS = "main.table_versions"
 
 
 _LOCKED = re.compile(r"(?:Conflicting lock is held|Lock is already held).*?(?:\(PID (\d+)\)|$)")
+_FULL = "No space left|Disk quota exceeded|max_temp_directory_size"
 _PROBLEMS = {
-    "No space left|Disk quota exceeded|max_temp_directory_size": (
-        "The disk of {home} is full ({reason}): free some space and run again; the tables are as they were."
-    ),
+    _FULL: ("The disk of {home} is full ({reason}): free some space and run again; the tables are as they were."),
     "version number|storage version": (
         "The warehouse {path} was written by another version of DuckDB ({reason}): install that one."
     ),
@@ -181,6 +180,11 @@ class Warehouse:
         return None
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether something failed since the disk is full, which is no fault of what was being read."""
+    return bool(re.search(_FULL, str(error)))
+
+
 @contextmanager
 def transaction(backend: Backend) -> Iterator[None]:
     """Do everything inside or nothing."""
@@ -249,6 +253,14 @@ def table_version(backend: Backend, name: str) -> str | None:
         return None
     found = backend.con.execute(f"select version from {_VERSIONS} where name = $1", [name]).fetchone()
     return None if found is None else str(found[0])
+
+
+def recorded_names(backend: Backend, prefix: str) -> list[str]:
+    """Return the names under which something was recorded, of those with a prefix."""
+    if "table_versions" not in backend.list_tables(database="main"):
+        return []
+    found = backend.con.execute(f"select name from {_VERSIONS} where starts_with(name, $1)", [prefix]).fetchall()
+    return [str(name) for (name,) in found]
 
 
 def record_versions(backend: Backend, versions: Mapping[str, str]) -> None:

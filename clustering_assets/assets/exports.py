@@ -62,7 +62,7 @@ def _remove_other_ids(backend: "Backend", home: Home, stem: str, ids: str) -> No
 
 
 def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeResult[None]:
-    from clustering_assets.reports.workbook import export_name, write_workbook
+    from clustering_assets.reports.workbook import newest_export, next_export, write_workbook
 
     with in_one_sentence():
         with home.warehouse.connect() as backend:
@@ -73,16 +73,16 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
             ids = ids_in(backend, contract.layer)
             version = f"{fingerprint(_EXPORT_VERSION, table_is)}-{ids}"
             _remove_other_ids(backend, home, stem, ids)
-            path = max(home.exports.glob(f"{stem}_????????_??????.xlsx"), default=None)
-            changed = path is None or table_version(backend, f"exports.{path.name}") != version
+            newest = newest_export(home.exports, stem)
+            changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
+            path = next_export(home.exports, stem, utc_now()) if newest is None or changed else newest
             row_count = int(table(backend, contract).count().execute())
             if changed:
                 rows = table(backend, contract).order_by(list(contract.key)).to_pyarrow()
-        if path is None or changed:
-            path = home.exports / export_name(stem, utc_now())
-            write_workbook(path, contract, rows)
-            with home.warehouse.connect() as backend:
+                # before it is there: a run that is killed leaves no workbook of which nobody knows what it holds
                 record_versions(backend, {f"exports.{path.name}": version})
+        if changed:
+            write_workbook(path, contract, rows)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(path),

@@ -89,6 +89,7 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
     If they are the same and just the file of the model was lost, the file is made again and no table changes.
     """
     # pandas, scikit-learn and openTSNE are not loaded with the code location, only when they are needed
+    from clustering_assets.gold import read_earlier_fit, remove_orphans, write_gold
     from clustering_assets.segmentation.vocabulary import load_vocabulary
 
     with in_one_sentence():
@@ -99,12 +100,11 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
             version = fingerprint(
                 SEGMENTATION_VERSION, input_version, config.model_dump(), load_vocabulary().model_dump()
             )
+            remove_orphans(backend, home.warehouse.home)
             version_before = table_version(backend, CUSTOMER_SEGMENTS.qualified_name)
             changed, path = version != version_before, model_path(home.warehouse.home, version)
             fits = changed or not path.is_file()
             if fits:
-                from clustering_assets.gold import read_earlier_fit, write_gold
-
                 customers, imputed = _customers(backend)
                 earlier = read_earlier_fit(backend, home.warehouse.home)
         if fits:

@@ -19,17 +19,15 @@ Excel itself does not tell -0.0 from 0.0 and reads magnitudes below 2.2e-308 as 
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +36,7 @@ from xlsxwriter.utility import xl_col_to_name, xl_range
 from xlsxwriter.worksheet import Worksheet
 
 from clustering_assets.contracts import Column, TableContract
+from clustering_assets.durable import written_beside
 from clustering_assets.reports.data_dictionary import DICTIONARY_HEADER, dictionary_row
 
 MAX_ROWS = 1_048_575
@@ -63,6 +62,7 @@ _LOOKS_LIKE_FORMULA = r"^[=+\-@\t\r]"
 _LOOKS_LIKE_ESCAPE = r"_x[0-9A-Fa-f]{4}_"
 
 _ROWS_AT_A_TIME = 2048
+_MOMENT = "%Y%m%d_%H%M%S"
 _FIXED_DATE = datetime(1980, 1, 1)  # the earliest a zip file can hold; the same table gives the same bytes
 
 
@@ -101,11 +101,27 @@ _NOTES = {
 }
 
 
+def newest_export(folder: Path, stem: str) -> Path | None:
+    """Return the export that was written last, of those with a stem: the last by name."""
+    return max(folder.glob(f"{stem}_????????_??????.xlsx"), default=None)
+
+
+def next_export(folder: Path, stem: str, now: datetime) -> Path:
+    """Return where to write an export so that it is the newest by name, even if the clock was set back since the last.
+
+    Its moment is then a second after that of the last.
+    """
+    newest = newest_export(folder, stem)
+    if newest is not None and newest.name >= export_name(stem, now):
+        now = datetime.strptime(newest.stem.removeprefix(f"{stem}_"), _MOMENT) + timedelta(seconds=1)
+    return folder / export_name(stem, now)
+
+
 def export_name(stem: str, moment: datetime) -> str:
     """Name an export ``<stem>_<UTC YYYYMMDD_HHMMSS>.xlsx``; a naive moment is UTC."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{stem}_{moment:%Y%m%d_%H%M%S}.xlsx"
+    return f"{stem}_{moment:{_MOMENT}}.xlsx"
 
 
 def number_format(column: Column) -> str:
@@ -136,7 +152,7 @@ def write_workbook(
     Parameters
     ----------
     path
-        The workbook; replaced if it exists. Its folder has to exist.
+        The workbook; replaced if it exists.
     contract
         Names, order, types and descriptions of the columns.
     rows
@@ -146,6 +162,8 @@ def write_workbook(
 
     Raises
     ------
+    CannotWrite
+        If the disk is full or the folder cannot be written.
     ValueError
         If the columns are not those of the contract, or a value is not of its column's type.
     """
@@ -153,17 +171,11 @@ def write_workbook(
     counts: Counter[str] = Counter()
     cells = _fit(table, counts)
     sheet_count = max(1, -(-table.num_rows // rows_per_sheet))
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
+    with written_beside(path) as beside:
         with beside.open("xb") as file:
             skeleton = _skeleton(contract, table, sheet_count, rows_per_sheet, counts)
             _write_package(file, skeleton, cells, len(contract.columns), sheet_count, rows_per_sheet)
-            file.flush()
-            os.fsync(file.fileno())
         size = beside.stat().st_size
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return WorkbookFacts(path, table.num_rows, table.num_columns, size, sheet_count, **counts)
 
 

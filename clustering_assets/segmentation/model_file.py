@@ -7,18 +7,16 @@ against: their features, standardised and compressed, and their k-distances. Lab
 from __future__ import annotations
 
 import json
-import os
 import platform
 import zlib
-from collections.abc import Iterable
 from copy import copy
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
+from clustering_assets.durable import written_beside
 from clustering_assets.segmentation.drift import Distribution
 from clustering_assets.versions import FEATURES_VERSION, SEGMENTATION_VERSION
 
@@ -81,17 +79,19 @@ def model_path(home: Path, model_run_id: str) -> Path:
 
 
 def save_model(path: Path, segmenter: HybridSegmenter, facts: ModelFacts) -> None:
-    """Write a fitted model beside its place and move it there, so that no half of a file is ever found."""
+    """Write a fitted model beside its place and move it there, so that no half of a file is ever found.
+
+    Raises
+    ------
+    CannotWrite
+        If the disk is full or the folder cannot be written.
+    """
     import skops.io
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    skops.io.dump(_without_rows(segmenter), beside, compression=ZIP_DEFLATED)
-    with ZipFile(beside, "a", ZIP_DEFLATED) as archive:
-        archive.writestr(_FACTS, json.dumps(asdict(facts)))
-    with beside.open("rb") as written:
-        os.fsync(written.fileno())
-    beside.replace(path)
+    with written_beside(path) as beside:
+        skops.io.dump(_without_rows(segmenter), beside, compression=ZIP_DEFLATED)
+        with ZipFile(beside, "a", ZIP_DEFLATED) as archive:
+            archive.writestr(_FACTS, json.dumps(asdict(facts)))
 
 
 def read_facts(path: Path) -> ModelFacts:
@@ -155,24 +155,6 @@ def load_model(path: Path) -> tuple[HybridSegmenter, ModelFacts]:
     if not isinstance(segmenter, HybridSegmenter):
         raise _damaged(path, f"it holds a {type(segmenter).__name__}")
     return segmenter, facts
-
-
-def remove_orphans(home: Path, known: Iterable[str], since: datetime) -> None:
-    """Remove what runs left behind that were killed after a file was written and before the tables were.
-
-    Parameters
-    ----------
-    home
-        The home folder.
-    known
-        The model_run_ids that are in the tables.
-    since
-        Files from before this moment (UTC) are of no such run, but may belong to a warehouse that was lost.
-    """
-    kept = {model_path(home, model_run_id).name for model_run_id in known}
-    for path in (home / "models").glob("*.skops*"):
-        if path.name not in kept and path.stat().st_mtime > since.replace(tzinfo=UTC).timestamp():
-            path.unlink()
 
 
 def _damaged(path: Path, reason: object) -> UnusableModel:

@@ -45,7 +45,15 @@ from clustering_assets.sources.mapping import layouts_for
 from clustering_assets.sources.reading import NUMBERED_ROWS, RAW_REJECTS, RawRows, UnusableSheet, read_rows
 from clustering_assets.sources.values import CANDIDATES, candidate_query, conventions
 from clustering_assets.versions import fingerprint
-from clustering_assets.warehouse import SQL_TYPES, describe_table, has_table, replace_table, table, transaction
+from clustering_assets.warehouse import (
+    SQL_TYPES,
+    describe_table,
+    has_table,
+    is_disk_full,
+    replace_table,
+    table,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -117,6 +125,7 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     """
     if problem := folder_problem(folder):
         raise NoUsableRows(problem)
+    _drop_incoming(backend)  # a run that was killed leaves what it had read
     layouts = layouts_for(folder, layout)
     settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts))
     before = _recorded(backend)
@@ -133,8 +142,7 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
             if not backend.con.execute(f"select 1 from {ORDER_LINES.qualified_name} limit 1").fetchone():
                 raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
     finally:
-        for contract in _TABLES:
-            backend.con.execute(f"drop table if exists {_INCOMING}{contract.name}")
+        _drop_incoming(backend)
         for name in ("repeated_rows", "combined_lines"):
             backend.con.execute(f"drop table if exists {name}")
     return True
@@ -254,6 +262,11 @@ def _same_or_new(rows: Sequence[SourceFile], note: SourceFile) -> SourceFile:
 # ------------------------------------------------------------------------------------------------------------ reading
 
 
+def _drop_incoming(backend: Backend) -> None:
+    for contract in _TABLES:
+        backend.con.execute(f"drop table if exists {_INCOMING}{contract.name}")
+
+
 def _create_incoming(backend: Backend) -> None:
     for contract in _TABLES:
         columns = ", ".join(f'"{column.name}" {SQL_TYPES[column.type]}' for column in contract.columns)
@@ -296,6 +309,8 @@ def _read(backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: So
     except UnusableFile as error:
         problem = error
     except (duckdb.Error, OSError, MemoryError) as error:
+        if is_disk_full(error):
+            raise
         problem = UnreadableNow(f"could not be read ({in_short(error)}): run again")
     if stamp(file.path) != file.stamp:
         problem = UnreadableNow("changed while it was read: run again when it is complete")

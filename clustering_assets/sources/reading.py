@@ -27,6 +27,7 @@ import pyarrow as pa
 from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.sources.files import FoundFile, UnusableFile, in_short
 from clustering_assets.sources.layout import CANONICAL, Layout, recognise
+from clustering_assets.warehouse import is_disk_full
 
 RAW_TABLE = "raw_rows"
 RAW_REJECTS = "raw_rejects"
@@ -134,12 +135,14 @@ def _drop_staged(connection: duckdb.DuckDBPyConnection) -> None:
 
 @contextmanager
 def _damage_named(what: str) -> Iterator[None]:
-    """Say what it is that a reader stumbled over; to run out of memory is no damage."""
+    """Say what it is that a reader stumbled over; to run out of memory or disk is no damage."""
     try:
         yield
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException) as error:
+        if is_disk_full(error):
+            raise
         raise UnusableFile(f"is a damaged {what} ({in_short(error)}): export or copy it again") from error
 
 
@@ -299,15 +302,18 @@ def _has_other_encoding(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _stage_transcoded(connection: duckdb.DuckDBPyConnection, file: FoundFile, dialect: _Dialect) -> tuple[int, int]:
-    """DuckDB reads UTF-8 best (big-endian UTF-16 comes out empty, Windows-1252 not at all): give it UTF-8."""
+    """DuckDB reads UTF-8 best (big-endian UTF-16 comes out empty, Windows-1252 not at all): give it UTF-8.
+
+    It comes from a file without a name, which is gone even if the process is killed: customers' data are in it.
+    """
     with (
         _opened(file) as source,
-        tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as target,
+        tempfile.TemporaryFile("w", encoding="utf-8", newline="") as target,
     ):
         text = io.TextIOWrapper(source, encoding=dialect.encoding, errors="replace", newline="")
         shutil.copyfileobj(text, target, _HEAD)
         target.flush()
-        return _stage_csv(connection, Path(target.name), dialect)
+        return _stage_csv(connection, Path(f"/dev/fd/{target.fileno()}"), dialect)
 
 
 # ------------------------------------------------------------------------------------------------- Parquet, workbooks

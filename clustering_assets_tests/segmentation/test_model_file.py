@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -22,7 +20,6 @@ from clustering_assets.segmentation.model_file import (
     load_model,
     model_path,
     read_facts,
-    remove_orphans,
     save_model,
     versions_here,
 )
@@ -244,15 +241,3 @@ def test_a_newer_patch_of_a_library_is_no_obstacle(path):
 
     rewrite(path, FACTS, change)
     assert load_model(path)[1].versions["numpy"] == "1.0"
-
-
-def test_orphans_are_removed_and_nothing_else(tmp_path):
-    folder = tmp_path / "models"
-    folder.mkdir()
-    for name in ("known.skops", "orphan.skops", ".orphan.skops.part", "lost.skops", "notes.txt"):
-        (folder / name).write_text(name)
-    now = datetime.now(UTC).replace(tzinfo=None)
-    old = (now - timedelta(days=2)).replace(tzinfo=UTC).timestamp()
-    os.utime(folder / "lost.skops", (old, old))
-    remove_orphans(tmp_path, ["known"], since=now - timedelta(days=1))
-    assert {path.name for path in folder.iterdir()} == {"known.skops", "lost.skops", "notes.txt"}
