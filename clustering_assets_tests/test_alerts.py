@@ -53,7 +53,15 @@ from clustering_assets.channels import channels
 from clustering_assets.config import BadSetting, read_environment
 from clustering_assets.definitions import build_defs
 from clustering_assets.metadata import NEWEST_CONTENT
-from clustering_assets.problems import MOST_IN_FULL
+from clustering_assets.problems import (
+    MOST_IN_FULL,
+    channel_fails,
+    check_failed,
+    failing,
+    no_new_data,
+    run_failed,
+    silent,
+)
 from clustering_assets.quality import MEASURES
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.watch import open_problems
@@ -156,15 +164,22 @@ class Watch:
         )
 
 
+@pytest.fixture(scope="module")
+def place_of_ticks(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("ticks"))
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(tmp_path: Path, place_of_ticks: str) -> Iterator[dg.DagsterInstance]:
     """An instance like the ephemeral one, which lacks a place for ticks."""
+    ticks = SqliteScheduleStorage.from_local(place_of_ticks)
+    ticks.wipe()
     with dg.DagsterInstance(
         instance_type=InstanceType.EPHEMERAL,
         local_artifact_storage=LocalArtifactStorage(str(tmp_path)),
         run_storage=InMemoryRunStorage(),
         event_storage=InMemoryEventLogStorage(),
-        schedule_storage=SqliteScheduleStorage.from_local(str(tmp_path)),
+        schedule_storage=ticks,
         compute_log_manager=NoOpComputeLogManager(),
         run_coordinator=DefaultRunCoordinator(),
         run_launcher=SyncInMemoryRunLauncher(),
@@ -348,6 +363,30 @@ def test_a_run_that_dagster_is_going_to_repeat_has_not_failed_yet(
     watch.run("sweeping")
     watch.tick()
     assert receiver.titles == ["The run of sweeping failed"]
+
+
+def test_a_run_that_somebody_cancels_neither_fails_nor_mends_anything(
+    watch: Watch, weather: dict[str, Any], receiver: Receiver
+) -> None:
+    def cancel() -> None:
+        run = watch.instance.create_run_for_job(watch.defs.resolve_job_def("sweeping"))
+        watch.instance.report_run_canceled(run)
+
+    cancel()
+    assert watch.tick() == "No problem."
+    weather["sweep"] = ValueError("broom")
+    watch.run("sweeping")
+    cancel()
+    watch.tick()
+    assert receiver.titles == ["The run of sweeping failed"]
+
+
+def test_a_run_whose_process_is_gone_is_told(watch: Watch, receiver: Receiver) -> None:
+    run = watch.instance.create_run_for_job(watch.defs.resolve_job_def("sweeping"))
+    watch.instance.report_run_failed(run, f"the process of {MARKED} is gone")
+    watch.tick()
+    assert "No step failed: the process of the run ended, or never began." in receiver.last
+    assert MARKED not in f"{receiver.received} {watch.visible}"
 
 
 def test_a_check_that_cannot_be_evaluated_is_a_failed_run(
@@ -766,6 +805,25 @@ def test_a_dead_mans_switch_hears_of_every_tick_unless_a_channel_is_dead(
     assert SECRET not in watch.visible
 
 
+def test_every_alert_leads_to_a_section_of_the_operations_page() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    headings = set(re.findall(r"^## (.*)$", (docs / "operations.md").read_text(), re.MULTILINE))
+    now, asset = past(), ["gold", "segment_model"]
+    problems = [
+        run_failed("job", "job", "1", now, []),
+        check_failed(asset, "stability", now, "", blocking=False),
+        *(check_failed(asset, measure.name, now, "", blocking=False) for measure in MEASURES),
+        silent("sensor", "alerts", now, "/", running=True),
+        failing("sensor", "alerts", now, "ValueError", "/"),
+        *no_new_data(past(timedelta(days=8)), now, 7, asset),
+        channel_fails("1", "channel 1", now),
+    ]
+    assert {problem.section for problem in problems} <= headings
+    assert {problem.section for problem in problems} >= {"Drift", "A check failed", "No new data"}
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"operations\.md#([\w-]+)", (docs / "alerts.md").read_text())) <= anchors
+
+
 def test_the_pages_that_alerts_lead_to_are_pages_of_the_installed_ui() -> None:
     scripts = Path(dagster_webserver.__file__).parent / "webapp" / "build"
     text = "".join(path.read_text() for path in scripts.rglob("*.js"))
@@ -784,7 +842,7 @@ BRONZE = ["order_lines", "rejected_rows", "source_files"]
 
 
 def test_alerts_of_the_project_itself_hold_no_customer_id_and_name_the_files(
-    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop = make_shop(tmp_path, customers=60, lines=1_500)
     [orders] = shop.source.iterdir()
@@ -817,11 +875,17 @@ def test_alerts_of_the_project_itself_hold_no_customer_id_and_name_the_files(
         assert receiver.titles[1:] == [f"The run of {', '.join(f'bronze/{name}' for name in BRONZE)} failed"]
         assert "bronze: " in receiver.last
         assert "bare.csv" in receiver.last
+        assert main([]) == 1
+        printed = capsys.readouterr().out
+        assert all(title in printed for title in receiver.titles)
+        assert MARKED not in printed
 
         away.rename(orders)
         (shop.source / "bare.csv").unlink()
         assert load()
         assert receiver.titles[2:] == ["2 over"]
+        assert main([]) == 0
+        assert capsys.readouterr().out == "No problem is open.\n"
     with shop.warehouse.connect() as backend:
         ids = backend.con.execute("select distinct source_customer_id from bronze.order_lines").fetchall()
     told = f"{receiver.received} {watch.visible}"
