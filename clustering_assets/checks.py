@@ -10,7 +10,7 @@ import dagster as dg
 from clustering_assets.conformance import unaccounted_rows, violations
 from clustering_assets.contracts import ALL_TABLES, BOOKKEEPING, SEGMENT_MODEL, SOURCE_FILES, TableContract
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import asset_key
+from clustering_assets.metadata import asset_key, verbatim
 from clustering_assets.quality import MEASURES, judge
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits
 from clustering_assets.sources.accounting import files_to_look_at
@@ -20,7 +20,7 @@ _SHOWN = 50
 
 def _result(problems: list[str], fine: str, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
     more = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
-    listed = "\n".join(f"- {problem}" for problem in [*problems[:_SHOWN], *more])
+    listed = "\n".join(f"- {verbatim(problem)}" for problem in [*problems[:_SHOWN], *more])
     return dg.AssetCheckResult(
         passed=not problems,
         severity=severity,

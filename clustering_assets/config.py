@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 
 from clustering_assets.pseudonyms import LEAST_KEY_LENGTH
 
@@ -37,6 +37,8 @@ class Environment:
     heartbeat_url: str | None = field(repr=False)
     ui_url: str
     no_new_data_days: int
+    max_expanded_size: int
+    allow_links: bool
 
 
 def read_environment() -> Environment:
@@ -78,6 +80,10 @@ def read_environment() -> Environment:
         no_new_data_days=_whole_number(
             os.environ.get("CLUSTERING_NO_NEW_DATA_DAYS") or "7", "CLUSTERING_NO_NEW_DATA_DAYS"
         ),
+        max_expanded_size=_parse_size(
+            os.environ.get("CLUSTERING_MAX_EXPANDED_SIZE") or "50GB", "CLUSTERING_MAX_EXPANDED_SIZE"
+        ),
+        allow_links=os.environ.get("CLUSTERING_ALLOW_LINKS") == "1",
     )
 
 
@@ -105,6 +111,13 @@ def _whole_number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise BadSetting(f"{name} is {text!r}; it has to be a whole number, 0 or more")
     return int(text)
+
+
+def _parse_size(text: str, name: str) -> int:
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError as error:
+        raise BadSetting(f"{name} is {text!r}; it has to be a size such as 50GB") from error
 
 
 class SilverConfig(dg.Config):

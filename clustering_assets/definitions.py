@@ -32,6 +32,8 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
             path=str(environment.source_dir),
             layout=environment.source_layout,
             as_of=environment.as_of.isoformat() if environment.as_of else None,
+            max_expanded_size=environment.max_expanded_size,
+            allow_links=environment.allow_links,
         ),
         "database": Database(
             url=dg.EnvVar("CLUSTERING_PUBLISH_URL") if environment.publish_url else None,

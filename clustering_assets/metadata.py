@@ -1,6 +1,7 @@
 """What the Dagster UI shows of a table: its spec, schema, column lineage and a preview without personal data."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,23 @@ def _plain(value: object) -> str | int | float | bool:
     if isinstance(value, str):
         return value if len(value) <= PREVIEW_CHARACTERS else f"{value[:PREVIEW_CHARACTERS]}…"
     return round(value, 6) if isinstance(value, float) else value if isinstance(value, int) else str(value)
+
+
+_HARMLESS = re.compile(r"(?:(?!www\.|://)[\w .,:;%/()'\"…-])*", re.IGNORECASE)
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def verbatim(text: str) -> str:
+    """Write text from outside, such as the name of a file, so that Markdown shows it as it is and does nothing else.
+
+    Text in which Markdown could see anything goes into a code span, the one place where it reads neither marks nor
+    HTML and makes no links; characters that nobody can see, or that turn the text around, become U+FFFD.
+    """
+    shown = _INVISIBLE.sub("\ufffd", text)
+    if _HARMLESS.fullmatch(shown) and not shown.startswith((" ", "-")):
+        return shown
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence} {shown} {fence}"
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

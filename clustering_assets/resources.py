@@ -12,6 +12,7 @@ from pydantic import Field
 from clustering_assets.config import parse_day, read_environment
 from clustering_assets.durable import remove_leftovers
 from clustering_assets.locks import Busy, one_run_at_a_time
+from clustering_assets.sources.files import DEFAULT_LIMITS, Limits
 from clustering_assets.warehouse import Warehouse
 
 WAREHOUSE_POOL = "warehouse"
@@ -68,6 +69,15 @@ class SourceFolder(dg.ConfigurableResource[Any]):
     path: str = Field(description="Folder of the source files.")
     layout: str | None = Field(default=None, description="Layout of every file; default: recognised from its header.")
     as_of: str | None = Field(default=None, description="Day to look from where a run does not say (YYYY-MM-DD).")
+    max_expanded_size: int = Field(
+        default=DEFAULT_LIMITS.max_expanded, description="Bytes that a compressed file may expand to."
+    )
+    allow_links: bool = Field(default=False, description="Whether links may lead out of the folder.")
+
+    @property
+    def limits(self) -> Limits:
+        """What the folder may ask of the machine."""
+        return Limits(self.max_expanded_size, self.allow_links)
 
     @property
     def folder(self) -> Path:

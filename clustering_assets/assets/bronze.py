@@ -8,7 +8,7 @@ import dagster as dg
 
 from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import NEWEST_CONTENT, asset_key, table_facts, table_spec
+from clustering_assets.metadata import NEWEST_CONTENT, asset_key, table_facts, table_spec, verbatim
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.accounting import (
     cancellation_outcomes,
@@ -38,7 +38,7 @@ _LOOKED_AT_WITHIN = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2)
 def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
     with in_one_sentence(), home.warehouse.connect() as backend:
-        changed = ingest(backend, source.folder, utc_now(), source.layout)
+        changed = ingest(backend, source.folder, utc_now(), source.layout, source.limits)
         version = dg.DataVersion(bronze_version(backend))
         reports = {
             ORDER_LINES: _order_lines(backend),
@@ -67,7 +67,7 @@ def _order_lines(backend: "Backend") -> dict[str, Any]:
 def _source_files(backend: "Backend") -> dict[str, Any]:
     accounts = file_accounts(backend)
     not_loaded = [
-        f"- **{row['source_file']}** ({row['status']}): {row['reason']}"
+        f"- {verbatim(row['source_file'])} ({row['status']}): {verbatim(row['reason'])}"
         for row in accounts
         if row["reason"] and row["status"] != "loaded"
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +26,43 @@ class UnreadableNow(UnusableFile):
     """A file that could not be read this time, whatever its content is: the next load tries again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the source folder may ask of the machine.
+
+    Parameters
+    ----------
+    max_expanded
+        Bytes that a compressed file may expand to.
+    allow_links
+        Whether a link may lead out of the folder.
+    """
+
+    max_expanded: int = 50_000_000_000
+    allow_links: bool = False
+
+
+DEFAULT_LIMITS = Limits()
+
+
+_QUOTED = re.compile(r"""(?s)(?<!\w)(?:b?'.*'(?!\w)|b?".*"|`.*`|<.*>|\[.*\]|\{.*\})""")
+_LONGEST_SHORT = 200
+
+
 def in_short(error: BaseException) -> str:
-    """First line of what an error says; its name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """First line of what a library says of a fault, or its name where it says nothing.
+
+    Libraries quote what they stumble over, which may be somebody's data: what is quoted is left out.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _QUOTED.sub("…", lines[0])[:_LONGEST_SHORT]
+
+
+def too_large(limit: int) -> UnreadableNow:
+    """Say that a file holds more than it may."""
+    return UnreadableNow(
+        f"expands to more than {limit / 1e9:,.3g} GB: split it, or raise CLUSTERING_MAX_EXPANDED_SIZE if that is right"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,44 +139,68 @@ def stamp(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def content_hash(file: FoundFile, folder: Path) -> str:
+def check_place(file: FoundFile, folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse what is not to be opened, or not from here.
+
+    Raises
+    ------
+    UnusableFile
+        If the file is no regular file, or a link that leads out of the folder or nowhere.
+    """
+    if file.problem:
+        raise UnusableFile(file.problem)
+    try:
+        place = file.path.resolve(strict=True)
+    except OSError as error:
+        raise _unreadable(error) from error
+    except RuntimeError as error:
+        raise UnusableFile("is a link that leads nowhere: replace it by a file") from error
+    if not limits.allow_links and not place.is_relative_to(folder.resolve()):
+        raise UnusableFile(
+            "is a link to a place outside the source folder: copy the file into the folder, or set "
+            "CLUSTERING_ALLOW_LINKS=1 if whoever writes into the folder may have any file read"
+        )
+    if place.is_dir():
+        raise UnusableFile("is a link to a folder, and those are not followed: replace it by the folder")
+    if not place.is_file():
+        raise UnusableFile("is no regular file: replace it by a file")
+
+
+def _unreadable(error: OSError) -> UnusableFile:
+    return UnusableFile(f"cannot be read ({error.strerror}): check that it exists and its permissions")
+
+
+def content_hash(file: FoundFile, limits: Limits = DEFAULT_LIMITS) -> str:
     """Return the SHA-256 of a file's bytes; a compressed file is expanded meanwhile, to be sure that it is whole.
 
     Raises
     ------
     UnusableFile
-        If the file cannot be read, is no regular file, lies outside the folder or is damaged.
+        If the file cannot be read, is damaged or expands to too much.
     """
-    path = file.path
-    if file.problem:
-        raise UnusableFile(file.problem)
     try:
-        if not path.resolve(strict=True).is_relative_to(folder.resolve()):
-            raise UnusableFile("is a link to a place outside the source folder: copy the file into the folder")
-        if not path.is_file():
-            raise UnusableFile("is no regular file: replace it by a file")
-        with path.open("rb") as stream:
-            return _digest_of_gzip(stream) if file.ending == ".csv.gz" else _digest(stream)
+        with file.path.open("rb") as stream:
+            return _digest_of_gzip(stream, limits.max_expanded) if file.ending == ".csv.gz" else _digest(stream)
     except gzip.BadGzipFile as error:
-        raise UnusableFile(f"is no intact gzip file ({error}): export or copy it again") from error
+        raise UnusableFile(f"is no intact gzip file ({in_short(error)}): export or copy it again") from error
     except (EOFError, zlib.error) as error:
-        raise UnusableFile(f"is a damaged or truncated gzip file ({error}): export or copy it again") from error
+        reason = in_short(error)
+        raise UnusableFile(f"is a damaged or truncated gzip file ({reason}): export or copy it again") from error
     except OSError as error:
-        raise UnusableFile(f"cannot be read ({error.strerror}): check that it exists and its permissions") from error
-    except RuntimeError as error:
-        raise UnusableFile("is a link that leads nowhere: replace it by a file") from error
+        raise _unreadable(error) from error
 
 
 def _digest(stream: BufferedReader) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest_of_gzip(stream: BufferedReader) -> str:
+def _digest_of_gzip(stream: BufferedReader, max_expanded: int) -> str:
     """DuckDB does not check the checksum of a gzip file and reads a truncated one as if it were whole."""
     digest = _digest(stream)
     if stream.tell():
         stream.seek(0)
         with gzip.open(stream) as expanded:
             while expanded.read(_CHUNK):
-                pass
+                if expanded.tell() > max_expanded:
+                    raise too_large(max_expanded)
     return digest

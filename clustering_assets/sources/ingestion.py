@@ -31,9 +31,12 @@ from clustering_assets.contracts import (
 from clustering_assets.sources import online_retail, repeats
 from clustering_assets.sources.cancellations import match
 from clustering_assets.sources.files import (
+    DEFAULT_LIMITS,
     FoundFile,
+    Limits,
     UnreadableNow,
     UnusableFile,
+    check_place,
     content_hash,
     find_files,
     folder_problem,
@@ -113,7 +116,9 @@ class _Plan:
     loaded: dict[_Content, str] = field(default_factory=dict)
 
 
-def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = None) -> bool:
+def ingest(
+    backend: Backend, folder: Path, now: datetime, layout: str | None = None, limits: Limits = DEFAULT_LIMITS
+) -> bool:
     """Bring bronze in step with the source folder; return whether anything changed.
 
     Raises
@@ -126,17 +131,17 @@ def ingest(backend: Backend, folder: Path, now: datetime, layout: str | None = N
     if problem := folder_problem(folder):
         raise NoUsableRows(problem)
     _drop_incoming(backend)  # a run that was killed leaves what it had read
-    layouts = layouts_for(folder, layout)
+    layouts = layouts_for(folder, layout, limits)
     settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts))
     before = _recorded(backend)
-    plan = _plan(folder, before, settings, now)
+    plan = _plan(folder, before, settings, now, limits)
     if not plan.to_read and not plan.gone and {*plan.kept, *plan.noted} == set(before):
         if not any(file.status == "loaded" for file in before):
             raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
         return False
     _create_incoming(backend)
     try:
-        _read_all(backend, plan, before, layouts)
+        _read_all(backend, plan, before, layouts, limits)
         with transaction(backend):
             _apply(backend, plan)
             if not backend.con.execute(f"select 1 from {ORDER_LINES.qualified_name} limit 1").fetchone():
@@ -174,7 +179,7 @@ def _recorded(backend: Backend) -> list[SourceFile]:
     return [SourceFile(**row) for row in rows]
 
 
-def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: datetime) -> _Plan:
+def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: datetime, limits: Limits) -> _Plan:
     plan = _Plan()
     known: dict[str, list[SourceFile]] = {}
     for row in before:
@@ -191,7 +196,8 @@ def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: dateti
             plan.noted.append(_same_or_new(rows, replace(note, reason="is no .csv, .csv.gz, .parquet or .xlsx file")))
             continue
         try:
-            digest = _known_hash(rows, note) or content_hash(file, folder)
+            check_place(file, folder, limits)
+            digest = _known_hash(rows, note) or content_hash(file, limits)
         except UnusableFile as problem:
             plan.noted.append(_same_or_new(rows, _unusable(note, problem, last_good)))
             plan.kept += last_good
@@ -273,7 +279,9 @@ def _create_incoming(backend: Backend) -> None:
         backend.con.execute(f"create or replace table {_INCOMING}{contract.name} ({columns})")
 
 
-def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout]) -> None:
+def _read_all(
+    backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout], limits: Limits
+) -> None:
     for file, note in plan.to_read:
         older = [row for row in before if row.path == file.name]
         last_good: list[SourceFile] = []
@@ -282,7 +290,7 @@ def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layou
             plan.noted.append(_duplicate(note, plan.loaded[content]))
         else:
             try:
-                plan.noted += _read(backend, file, layouts, note)
+                plan.noted += _read(backend, file, layouts, note, limits)
                 plan.loaded[content] = file.name
             except UnusableFile as problem:
                 if isinstance(problem, UnreadableNow):
@@ -293,7 +301,9 @@ def _read_all(backend: Backend, plan: _Plan, before: Sequence[SourceFile], layou
         plan.gone |= {row.source_file for row in older} - {row.source_file for row in last_good}
 
 
-def _read(backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: SourceFile) -> list[SourceFile]:
+def _read(
+    backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: SourceFile, limits: Limits
+) -> list[SourceFile]:
     """Read a file whole or not at all.
 
     Raises
@@ -304,7 +314,7 @@ def _read(backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: So
     problem: UnusableFile | None = None
     notes: list[SourceFile] = []
     try:
-        with closing(read_rows(backend.con, file, layouts)) as sheets:
+        with closing(read_rows(backend.con, file, layouts, limits)) as sheets:
             notes = [_load(backend, sheet, note) for sheet in sheets]
     except UnusableFile as error:
         problem = error
@@ -526,7 +536,7 @@ def _settle_cancellations(backend: Backend, files: Sequence[str]) -> None:
     run(
         f"""insert into {rejected} by name
             select source_file, source_row, raw_text,
-                   '{_UNMATCHED}: no earlier purchase of ' || sku || ' by the customer has units left' as reason
+                   '{_UNMATCHED}: no earlier purchase of the SKU by the customer has units left' as reason
             from {CANCELLATIONS.qualified_name} where outcome = 'unmatched'"""
     )
     for name in ("matched_returns", "matched_cancellations", "settled_cancellations"):

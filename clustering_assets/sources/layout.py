@@ -20,8 +20,6 @@ CANONICAL = (*READABLE, "unit_price", "return_id")
 """What a source can give: besides those, ``unit_price`` (used where there is no ``line_value``) and ``return_id``
 (tells two returns of one sale apart)."""
 
-_SHOWN = 8
-
 
 class Repeats(StrEnum):
     """What becomes of rows of one file that have the same order, customer and SKU and differ otherwise.
@@ -92,7 +90,8 @@ def recognise(header: Sequence[str], layouts: Sequence[Layout]) -> Layout:
     Raises
     ------
     UnusableFile
-        If there is none; the message names the nearest layout and what it misses.
+        If there is none; the message names the nearest layout and what it misses. It names no column that is not
+        known, since where the header is missing, these are somebody's data.
     """
     for layout in layouts:
         if not layout.missing(header):
@@ -104,9 +103,9 @@ def recognise(header: Sequence[str], layouts: Sequence[Layout]) -> Layout:
             f"looks like the layout {nearest.name} but lacks the required column{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)}: add what is missing, or name the columns in source.yaml"
         )
-    shown = ", ".join(" ".join(name.split())[:40] or "(no name)" for name in header[:_SHOWN]) or "none"
-    more = f" and {len(header) - _SHOWN:,} more" if len(header) > _SHOWN else ""
+    known = {_folded(name): name for layout in layouts for names in layout.columns.values() for name in names}
+    shown = list(dict.fromkeys(known[_folded(name)] for name in header if _folded(name) in known))
     raise UnusableFile(
-        f"has no known layout (its columns: {shown}{more}; known layouts: "
+        f"has no known layout (columns: {len(header):,}, known of them: {', '.join(shown) or 'none'}; known layouts: "
         f"{', '.join(layout.name for layout in layouts)}): name its columns in source.yaml"
     )

@@ -14,6 +14,7 @@ Either ``layout`` names a known layout that every file has, or ``columns`` gives
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +23,15 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clustering_assets.sources import online_retail, order_lines, returns_export
-from clustering_assets.sources.files import MAPPING_FILE
+from clustering_assets.sources.files import (
+    DEFAULT_LIMITS,
+    MAPPING_FILE,
+    FoundFile,
+    Limits,
+    UnusableFile,
+    check_place,
+    in_short,
+)
 from clustering_assets.sources.layout import CANONICAL, Layout, Repeats
 
 KNOWN_LAYOUTS = {layout.name: layout for layout in (returns_export.LAYOUT, online_retail.LAYOUT, order_lines.LAYOUT)}
@@ -33,6 +42,9 @@ def _known(name: str) -> str:
         raise ValueError(f"is no column of an order line; those are {', '.join(CANONICAL)}")
     return name
 
+
+_LONGEST = 65_536
+"""Bytes of ``source.yaml``."""
 
 _Canonical = Annotated[str, AfterValidator(_known)]
 
@@ -68,7 +80,7 @@ class _MappingFile(BaseModel):
         return self
 
 
-def layouts_for(folder: Path, configured: str | None = None) -> list[Layout]:
+def layouts_for(folder: Path, configured: str | None = None, limits: Limits = DEFAULT_LIMITS) -> list[Layout]:
     """Return the layouts to try on the files of a folder, in order.
 
     A configured layout is the only one; else that of ``source.yaml`` comes before the known ones.
@@ -83,9 +95,9 @@ def layouts_for(folder: Path, configured: str | None = None) -> list[Layout]:
             raise BadMapping(f"the layout {configured!r} is unknown: set one of {', '.join(KNOWN_LAYOUTS)}")
         return [KNOWN_LAYOUTS[configured]]
     path = folder / MAPPING_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return list(KNOWN_LAYOUTS.values())
-    given = _read(path)
+    given = _read(path, folder, limits)
     if given.layout is not None:
         known = KNOWN_LAYOUTS[given.layout]
         return [replace(known, date_format=given.date_format, decimal_mark=given.decimal_mark)]
@@ -94,16 +106,30 @@ def layouts_for(folder: Path, configured: str | None = None) -> list[Layout]:
     return [mapped, *KNOWN_LAYOUTS.values()]
 
 
-def _read(path: Path) -> _MappingFile:
+def _read(path: Path, folder: Path, limits: Limits) -> _MappingFile:
     try:
-        return _MappingFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BadMapping(f"{path} is no readable YAML: {error}") from error
+        check_place(FoundFile(MAPPING_FILE, path), folder, limits)
+        with path.open("rb") as stream:
+            content = stream.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise BadMapping(f"{path} is longer than {_LONGEST:,} bytes, as no mapping is: write it anew")
+        text = content.decode()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise BadMapping(f"{path} refers to an anchor (*name), which can stand for any amount: write it out")
+        return _MappingFile.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         faults = "; ".join(
             f"{_key(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()
         )
         raise BadMapping(f"{path} cannot be used: {faults}") from error
+    except UnusableFile as error:
+        raise BadMapping(f"{path} {error}") from error
+    except yaml.MarkedYAMLError as error:
+        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        reason = in_short(ValueError(error.problem or "cannot be parsed"))
+        raise BadMapping(f"{path} is no readable YAML{place}: {reason}") from error
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        raise BadMapping(f"{path} is no readable YAML: {in_short(error)}") from error
 
 
 def _key(location: tuple[str | int, ...]) -> str:

@@ -35,7 +35,7 @@ def refine(candidates: ir.Table) -> ir.Table:
             candidates.rejection,
             ibis.ifelse(
                 no_product,
-                ibis.literal("NOT_A_PRODUCT: postage, fee, discount, adjustment, test or voucher: ") + candidates.sku,
+                "NOT_A_PRODUCT: postage, fee, discount, adjustment, test or voucher",
                 ibis.null("string"),
             ),
         ),

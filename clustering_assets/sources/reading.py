@@ -25,7 +25,8 @@ import fastexcel
 import pyarrow as pa
 
 from clustering_assets.contracts import ORDER_LINES
-from clustering_assets.sources.files import FoundFile, UnusableFile, in_short
+from clustering_assets.sources.bounds import check_rows, check_workbook
+from clustering_assets.sources.files import FoundFile, Limits, UnusableFile, in_short, too_large
 from clustering_assets.sources.layout import CANONICAL, Layout, recognise
 from clustering_assets.warehouse import is_disk_full
 
@@ -40,6 +41,7 @@ _ENCODINGS = {"ascii": "", "utf-8": "", "utf-16": "UTF-16", "cp1252": "Latin-1 (
 _HEADER_SEARCH = 20
 _MIXED = "with line ends of several kinds"
 _EMPTY = "is empty: export it again or delete it"
+_DAMAGE = (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException)
 _MAGIC = {".parquet": b"PAR1", ".xlsx": b"PK\x03\x04"}
 
 logging.getLogger("fastexcel").setLevel(logging.ERROR)  # it tells of every column without values
@@ -96,7 +98,7 @@ class _Dialect:
 
 
 def read_rows(
-    connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]
+    connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout], limits: Limits
 ) -> Generator[RawRows | UnusableSheet, None, None]:
     """Stage the sheets of a file one after the other; each is gone when the next one is asked for.
 
@@ -111,9 +113,10 @@ def read_rows(
         match file.ending:
             case ".parquet":
                 _check_magic(file)
-                yield _read_parquet(connection, file, layouts)
+                yield _read_parquet(connection, file, layouts, limits.max_expanded)
             case ".xlsx":
                 _check_magic(file)
+                check_workbook(file.path, limits.max_expanded)
                 yield from _read_workbook(connection, file, layouts)
             case _:
                 yield _read_csv(connection, file, layouts)
@@ -140,10 +143,12 @@ def _damage_named(what: str) -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException:
         raise
-    except (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException) as error:
-        if is_disk_full(error):
-            raise
-        raise UnusableFile(f"is a damaged {what} ({in_short(error)}): export or copy it again") from error
+    except BaseException as error:
+        # where the reader of workbooks gives up, it raises what is no Exception and cannot be imported
+        is_damage = isinstance(error, _DAMAGE) and not is_disk_full(error)
+        if is_damage or type(error).__name__ == "PanicException":
+            raise UnusableFile(f"is a damaged {what} ({in_short(error)}): export or copy it again") from error
+        raise
 
 
 def _stage(
@@ -278,6 +283,8 @@ def _header(text: str, separator: str) -> tuple[str, ...]:
 def _stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, dialect: _Dialect) -> tuple[int, int]:
     columns = ", ".join(f"'c{position}': 'VARCHAR'" for position in range(len(dialect.header)))
     compression = "gzip" if path.name.lower().endswith(".gz") else "none"
+    with cast(BinaryIO, gzip.open(path)) if compression == "gzip" else path.open("rb") as stream:
+        check_rows(stream, dialect.separator, len(dialect.header))
     rows = _stage(
         connection,
         f"""select * from read_csv(
@@ -319,10 +326,20 @@ def _stage_transcoded(connection: duckdb.DuckDBPyConnection, file: FoundFile, di
 # ------------------------------------------------------------------------------------------------- Parquet, workbooks
 
 
-def _read_parquet(connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout]) -> RawRows:
+def _read_parquet(
+    connection: duckdb.DuckDBPyConnection, file: FoundFile, layouts: Sequence[Layout], max_expanded: int
+) -> RawRows:
     path = {"path": glob.escape(str(file.path))}
     with _damage_named("Parquet file"):
         source = "read_parquet($path, hive_partitioning = false)"
+        # rows without end take next to no place where they are all the same
+        (expanded,) = connection.execute(
+            """select greatest(sum(total_uncompressed_size), sum(row_group_num_rows::hugeint) * 8)
+               from parquet_metadata($path)""",
+            path,
+        ).fetchall()[0]
+        if (expanded or 0) > max_expanded:
+            raise too_large(max_expanded)
         columns = connection.execute(f"select * from {source} limit 0", path).description or []
         header = tuple(str(column[0]) for column in columns)
         dialect = _Dialect(header, recognise(header, layouts))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clustering_assets.sources.files import FoundFile, UnusableFile, content_hash, find_files
+from clustering_assets.sources.files import FoundFile, Limits, UnusableFile, check_place, content_hash, find_files
 from clustering_assets_tests.sources.bronze import Bronze, order_lines
 
 
@@ -44,7 +44,7 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     fill(tmp_path, "a.csv")
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"x") + gzip.compress(b"y"))
     for file in find_files(tmp_path):
-        assert content_hash(file, tmp_path) == hashlib.sha256(file.path.read_bytes()).hexdigest()
+        assert content_hash(file) == hashlib.sha256(file.path.read_bytes()).hexdigest()
 
 
 def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
@@ -56,12 +56,15 @@ def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
     (inside / "e.csv").symlink_to(tmp_path / "outer")
     files = {file.name: file for file in find_files(inside)}
     assert list(files) == ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"]
-    assert content_hash(files["b.csv"], inside) == content_hash(files["a.csv"], inside)
-    for name in ("c.csv", "e.csv"):
-        with pytest.raises(UnusableFile, match="link to a place outside"):
-            content_hash(files[name], inside)
+    check_place(files["b.csv"], inside)
+    assert content_hash(files["b.csv"]) == content_hash(files["a.csv"])
+    with pytest.raises(UnusableFile, match="link to a place outside"):
+        check_place(files["c.csv"], inside)
+    check_place(files["c.csv"], inside, Limits(allow_links=True))
     with pytest.raises(UnusableFile, match="link that leads nowhere"):
-        content_hash(files["d.csv"], inside)
+        check_place(files["d.csv"], inside)
+    with pytest.raises(UnusableFile, match="link to a folder, and those are not followed"):
+        check_place(files["e.csv"], inside, Limits(allow_links=True))
 
 
 ODD_NAMES = [

@@ -257,9 +257,9 @@ def test_a_file_that_changes_while_it_is_read_is_read_at_the_next_load(
 ) -> None:
     bronze.load({"a.csv": order_lines({"order_id": "A"}), "b.csv": order_lines({"order_id": "B"})})
 
-    def grows(file: Any, folder: Path) -> str:
+    def grows(file: Any, limits: Any) -> str:
         """Fingerprint a file that somebody goes on writing to, or takes away."""
-        digest = content_hash(file, folder)
+        digest = content_hash(file, limits)
         if file.name == "b.csv":
             file.path.write_text(order_lines({"order_id": "B3"}, {"order_id": "B4"}))
         if file.name == "c.csv":
