@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def check_workbook(path: Path, max_expanded: int) -> None:
             if len(members) > MAX_MEMBERS:
                 raise UnusableFile(f"is a workbook of {len(members):,} parts, which none is: export it again")
             for member in members:
-                member.file_size = max_expanded + 1  # what it says is not what it is: expand to the end
+                member.file_size = sys.maxsize  # what it says is not what it is: expand to the end
                 last_row = last_column = 0
                 with package.open(member) as part:
                     for chunk in _overlapping(part):

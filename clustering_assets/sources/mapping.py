@@ -46,6 +46,8 @@ def _known(name: str) -> str:
 _LONGEST = 65_536
 """Bytes of ``source.yaml``."""
 
+_DEEPEST = 5
+
 _Canonical = Annotated[str, AfterValidator(_known)]
 
 
@@ -114,8 +116,7 @@ def _read(path: Path, folder: Path, limits: Limits) -> _MappingFile:
         if len(content) > _LONGEST:
             raise BadMapping(f"{path} is longer than {_LONGEST:,} bytes, as no mapping is: write it anew")
         text = content.decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise BadMapping(f"{path} refers to an anchor (*name), which can stand for any amount: write it out")
+        _check_size(path, text)
         return _MappingFile.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         faults = "; ".join(
@@ -130,6 +131,17 @@ def _read(path: Path, folder: Path, limits: Limits) -> _MappingFile:
         raise BadMapping(f"{path} is no readable YAML{place}: {reason}") from error
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise BadMapping(f"{path} is no readable YAML: {in_short(error)}") from error
+
+
+def _check_size(path: Path, text: str) -> None:
+    """A few bytes of YAML can stand for any amount of it, and what is deep takes the square of its depth to read."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise BadMapping(f"{path} refers to an anchor (*name), which can stand for any amount: write it out")
+        if depth > _DEEPEST:
+            raise BadMapping(f"{path} is deeper than {_DEEPEST} levels, as no mapping is: write it anew")
 
 
 def _key(location: tuple[str | int, ...]) -> str:
