@@ -71,7 +71,7 @@ def source_folder(context: dg.SensorEvaluationContext, source: SourceFolder) -> 
     """
     now = time.time()
     with in_one_sentence():
-        seen = look(source.folder, last_look(context.cursor, now), now)
+        seen = look(source.folder, last_look(context.cursor, now), now, source.limits)
     if awaited := seen.awaited(now):
         return _wait(f"Waiting until these stop changing: {_some(awaited)}.", seen)
     if seen.unread:

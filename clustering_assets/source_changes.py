@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 from clustering_assets.sources.files import (
+    DEFAULT_LIMITS,
     MAPPING_FILE,
     FoundFile,
+    Limits,
+    UnreadableNow,
     UnusableFile,
+    check_place,
     content_hash,
     find_files,
     folder_problem,
@@ -28,6 +32,7 @@ LONGEST_WAIT = 3600.0
 MOST_HASHED = 512 << 20
 """Bytes that one look reads before it leaves the rest to the next: a look has to be over before the sensor's time is.
 A file that is larger is known by its size and the time when it was written."""
+_MOST_EXPANDED = 8 * MOST_HASHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def last_look(cursor: str | None, now: float) -> Look:
         return Look(request=f"first look at {now}")
 
 
-def look(folder: Path, before: Look, now: float) -> Look:
+def look(folder: Path, before: Look, now: float, limits: Limits = DEFAULT_LIMITS) -> Look:
     """Look at the folder again.
 
     Parameters
@@ -117,6 +122,8 @@ def look(folder: Path, before: Look, now: float) -> Look:
         The look before.
     now
         Seconds since 1970.
+    limits
+        What the folder may ask of the machine.
 
     Raises
     ------
@@ -134,7 +141,7 @@ def look(folder: Path, before: Look, now: float) -> Look:
         elif seen.of_stamp or may_read <= 0:
             files[file.name] = Seen(file.stamp, seen.content, seen.of_stamp)
         else:
-            files[file.name] = Seen(file.stamp, _content(file, folder), of_stamp=True)
+            files[file.name] = Seen(file.stamp, _content(file, folder, limits), of_stamp=True)
             may_read -= file.size if file.size <= MOST_HASHED else 0
     return Look(before.request, before.requested, files)
 
@@ -147,11 +154,14 @@ def _sources(folder: Path) -> Iterator[FoundFile]:
     yield from (file for file in find_files(folder) if file.ending or file.problem)
 
 
-def _content(file: FoundFile, folder: Path) -> str:
+def _content(file: FoundFile, folder: Path, limits: Limits) -> str:
     """Name what is in a file. What cannot be loaded counts as well, since a run says what to do about it."""
     if file.size > MOST_HASHED:
         return fingerprint(file.ending, file.stamp[:2])
     try:
-        return fingerprint(file.ending, content_hash(file, folder))
+        check_place(file, folder, limits)
+        return fingerprint(file.ending, content_hash(file, replace(limits, max_expanded=_MOST_EXPANDED)))
+    except UnreadableNow:
+        return fingerprint(file.ending, file.stamp[:2])
     except UnusableFile as problem:
         return fingerprint(file.name, str(problem))
