@@ -6,7 +6,7 @@ of this moment; with ``--try-channels`` it sends a message to each channel.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -67,9 +67,8 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     }
     for channel in reached:
         others = [problem for key, problem in broken.items() if key != channel.key]
-        memory[channel.key], why_not = _tell(
-            channel, memory[channel.key], [*problems, *others], environment.ui_url, now
-        )
+        news = changes(memory[channel.key].told, [*problems, *others], listening=listening)
+        memory[channel.key], why_not = _tell(channel, memory[channel.key], *news, environment.ui_url)
         if why_not:
             context.log.warning(f"{channel.name} was not told: {why_not}. It is tried again at the next tick.")
     if environment.heartbeat_url and not any(one.fails_since for one in memory.values()):
@@ -83,15 +82,14 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 
 def _tell(
-    channel: Channel, memory: _ChannelMemory, problems: Sequence[Problem], ui_url: str, now: datetime
+    channel: Channel, memory: _ChannelMemory, new: Sequence[Problem], over: Mapping[str, Told], ui_url: str
 ) -> tuple[_ChannelMemory, str]:
     """Send what is new or over to a channel; return what it knows afterwards, and why it could not be told."""
-    new, over = changes(memory.told, problems)
-    why_not = channel.send(message(new, over, ui_url)) if new or over else ""
+    why_not = channel.send(message(new, [*over.values()], ui_url)) if new or over else ""
     if why_not:
-        return _ChannelMemory(told=memory.told, fails_since=memory.fails_since or now), why_not
-    known = {problem.key: memory.told.get(problem.key, Told(problem.title, problem.since)) for problem in problems}
-    return _ChannelMemory(told=known), ""
+        return _ChannelMemory(told=memory.told, fails_since=memory.fails_since or datetime.now(UTC)), why_not
+    known = {key: one for key, one in memory.told.items() if key not in over}
+    return _ChannelMemory(told=known | {problem.key: Told(problem.title, problem.since) for problem in new}), ""
 
 
 def _beat(context: dg.SensorEvaluationContext, url: str) -> None:

@@ -19,6 +19,7 @@ _MOST_TITLES = 20
 _LONGEST_QUOTE = 600
 """Characters."""
 
+_SILENT = "/silent"
 _PAGE = "docs/operations.md"
 _DRIFT = {"largest_feature_drift", "segment_size_drift"}
 
@@ -136,7 +137,7 @@ def check_failed(
 def silent(kind: str, name: str, last: datetime, path: str, *, running: bool) -> Problem:
     """Return the problem of a sensor or schedule that gave no sign of life when it should have."""
     return Problem(
-        key=f"{kind}/{name}/silent",
+        key=f"{kind}/{name}{_SILENT}",
         title=f"The {kind} {name} is silent",
         since=last,
         what=f"Its last tick was at {_moment(last)}." if running else "It is switched off.",
@@ -189,12 +190,17 @@ def channel_fails(key: str, name: str, since: datetime) -> Problem:
     )
 
 
-def changes(told: Mapping[str, Told], now: Sequence[Problem]) -> tuple[list[Problem], list[Told]]:
-    """Return what is new to somebody who was told before, and what of it is over."""
+def changes(
+    told: Mapping[str, Told], now: Sequence[Problem], *, listening: bool = True
+) -> tuple[list[Problem], dict[str, Told]]:
+    """Return what is new to somebody who was told before, and what of it is over, by key.
+
+    Who did not listen (see `watch.open_problems`) does not know of a silence that it is over.
+    """
     keys = {problem.key for problem in now}
     return (
         [problem for problem in now if problem.key not in told],
-        [one for key, one in told.items() if key not in keys],
+        {key: one for key, one in told.items() if key not in keys and (listening or not key.endswith(_SILENT))},
     )
 
 

@@ -158,6 +158,12 @@ class Watch:
         """All that the ticks left where somebody may see it."""
         return f"{self.said} {self.logged} {self.cursor}"
 
+    def stood_still(self) -> None:
+        """The whole deployment was off for two days."""
+        memory = json.loads(self.cursor or "")
+        memory["looked_at"] = past(timedelta(days=2)).isoformat()
+        self.cursor = json.dumps(memory)
+
     def run(self, job: str = "nightly", **options: Any) -> dg.ExecuteInProcessResult:
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance, raise_on_error=False, **options
@@ -702,12 +708,24 @@ def test_a_sensor_that_somebody_switched_off_is_told_as_such(
 
 def test_when_everything_stood_still_nobody_is_silent(watch: Watch, receiver: Receiver, mill: Instigator) -> None:
     mill.ticked(past(timedelta(days=2)))
-    memory = json.loads(watch.cursor or "")
-    memory["looked_at"] = past(timedelta(days=2)).isoformat()
-    watch.cursor = json.dumps(memory)
+    watch.stood_still()
     assert watch.tick() == "No problem."
     watch.tick()
     assert receiver.titles == ["The sensor mill is silent"], "the next tick is a minute later"
+
+
+def test_a_silence_is_not_over_because_everything_stood_still(
+    watch: Watch, receiver: Receiver, mill: Instigator
+) -> None:
+    mill.ticked(past(timedelta(days=3)))
+    watch.tick()
+    watch.stood_still()
+    watch.tick()
+    watch.tick()
+    assert receiver.titles == ["The sensor mill is silent"]
+    mill.ticked(past())
+    watch.tick()
+    assert receiver.titles[1:] == ["Over: The sensor mill is silent"]
 
 
 def test_one_failed_tick_of_a_sensor_is_an_accident_and_three_are_a_problem(
