@@ -1,6 +1,7 @@
 """What runs together, and when: at new files, every night, every month, and behind an asset that changed."""
 
 import time
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -94,4 +95,41 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-SENSORS = [source_folder, alerts]
+def following(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """Make assets follow what they are made of, whoever materialized that: as soon as its data version changed.
+
+    Each waits until what it is made of stands and its blocking checks passed. A table that was written again as it
+    was moves nothing, and neither does a run that goes on to these assets by itself; where such a run broke off, it
+    is continued once.
+    """
+    condition = dg.AutomationCondition
+    return [
+        definition.map_asset_specs(
+            lambda spec: spec.replace_attributes(
+                automation_condition=(
+                    # the tables of a layer are written together: one never follows another
+                    condition.any_deps_match(condition.data_version_changed()).ignore(
+                        dg.AssetSelection.groups(spec.group_name)
+                    )
+                ).since_last_handled()
+                & ~condition.any_deps_missing()
+                & ~condition.any_deps_in_progress()
+                & ~condition.in_progress()
+                & condition.all_deps_blocking_checks_passed()
+            )
+        )
+        for definition in assets
+    ]
+
+
+SENSORS = [
+    source_folder,
+    alerts,
+    dg.AutomationConditionSensorDefinition(
+        "downstream_of_changes",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Runs what is made of an asset that somebody materialized alone, if that changed it.",
+    ),
+]

@@ -9,7 +9,7 @@ from clustering_assets.assets.exports import database_tables, gold_workbook, sil
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.silver import silver
 from clustering_assets.assets.validation import validation
-from clustering_assets.automation import JOBS, SCHEDULES, SENSORS
+from clustering_assets.automation import JOBS, SCHEDULES, SENSORS, following
 from clustering_assets.checks import CHECKS
 from clustering_assets.config import read_environment
 from clustering_assets.resources import Database, Home, QualityLimits, SourceFolder
@@ -43,7 +43,12 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         "quality_limits": QualityLimits(),
     }
     return dg.Definitions(
-        assets=[bronze, silver, gold, model_assignments, silver_workbook, gold_workbook, database_tables, validation],
+        assets=[
+            bronze,
+            *following([silver, gold, silver_workbook, gold_workbook, database_tables]),
+            model_assignments,
+            validation,
+        ],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

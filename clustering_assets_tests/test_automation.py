@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,6 +16,7 @@ from clustering_assets.automation import SCHEDULES, SENSORS, everything, source_
 from clustering_assets.definitions import build_defs, defs
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets_tests.conftest import QUICK, Shop, make_shop, materializations
+from clustering_assets_tests.test_definitions import ASSETS, OF_THEIR_OWN_JOB
 
 
 @pytest.fixture
@@ -201,3 +203,103 @@ def test_the_sensor_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Deployment:
+    """A shop whose layers are materialized one at a time, and what the automation sensor asks for after each."""
+
+    def __init__(self, shop: Shop, instance: dg.DagsterInstance) -> None:
+        self.shop, self.instance = shop, instance
+        self.defs = build_defs(home=Home(path=str(shop.home)), source=SourceFolder(path=str(shop.source)))
+        self.cursor: Any = None
+
+    def materialize(self, *assets: str) -> dg.ExecuteInProcessResult:
+        """Run assets with their checks, as the UI does."""
+        keys = [dg.AssetKey(asset.split("/")) for asset in assets]
+        return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            asset_selection=keys,
+            run_config=QUICK if "gold/segment_model" in assets else None,
+            raise_on_error=False,
+        )
+
+    def asked(self) -> set[str]:
+        """Evaluate the conditions once more; return what is to be run."""
+        found = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)
+        self.cursor = found.cursor
+        keys = self.defs.resolve_asset_graph().get_all_asset_keys()
+        return {key.to_user_string() for key in keys if found.get_num_requested(key)}
+
+    def deliver(self) -> None:
+        """Bring order lines that were not there before."""
+        header, *rows = (self.shop.source / "returns_export.csv").read_text().splitlines()
+        number = len([*self.shop.source.iterdir()])
+        new = [header, *(f"{number}{row}" for row in rows[:50])]
+        (self.shop.source / f"more_{number}.csv").write_text("\n".join(new) + "\n")
+
+
+def of_layer(layer: str) -> set[str]:
+    return {f"{layer}/{name}" for name in ASSETS[layer]} - OF_THEIR_OWN_JOB
+
+
+BRONZE, SILVER, GOLD = map(of_layer, ("bronze", "silver", "gold"))
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment that ran everything once; each test leaves it with nothing to do."""
+    shop = make_shop(tmp_path_factory.mktemp("deployment"), customers=60, lines=1_500)
+    with dg.DagsterInstance.ephemeral() as instance:
+        deployment = Deployment(shop, instance)
+        assert deployment.asked() == set(), "a fresh deployment is for the source folder's sensor to start"
+        assert run_everything(shop, instance).success
+        assert deployment.asked() == deployment.asked() == set(), "nothing follows a run of everything"
+        yield deployment
+
+
+def test_what_is_made_of_a_changed_table_follows_layer_by_layer(deployment: Deployment) -> None:
+    deployment.deliver()
+    assert deployment.materialize(*BRONZE).success
+    assert deployment.asked() == SILVER
+    assert deployment.asked() == set(), "it is asked for once"
+    assert deployment.materialize(*SILVER).success
+    assert deployment.asked() == GOLD | {"exports/silver_workbook"}
+    assert deployment.materialize(*GOLD, "exports/silver_workbook").success
+    assert deployment.asked() == {"exports/gold_workbook"}
+    assert deployment.materialize("exports/gold_workbook").success
+    assert deployment.asked() == set()
+
+
+def test_nothing_follows_a_table_that_came_out_as_it_was(deployment: Deployment) -> None:
+    for layer in (BRONZE, SILVER):
+        assert deployment.materialize(*layer).success
+        assert deployment.asked() == set()
+
+
+def test_nothing_follows_a_failed_blocking_check_until_it_passes(deployment: Deployment) -> None:
+    with deployment.shop.warehouse.connect() as backend:
+        backend.con.execute("delete from bronze.order_lines where source_row = 2")
+    deployment.deliver()
+    result = deployment.materialize(*BRONZE)
+    failed = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
+    assert failed == {"every_row_accounted_for"}
+    assert deployment.asked() == deployment.asked() == set()
+    with deployment.shop.warehouse.connect() as backend:
+        backend.con.execute("drop schema bronze cascade")
+    assert deployment.materialize(*BRONZE).success
+    assert deployment.asked() == SILVER
+
+
+def test_a_run_that_broke_off_is_continued(deployment: Deployment) -> None:
+    deployment.deliver()
+    job = deployment.defs.resolve_job_def(everything.name)
+    bad = {"ops": {"silver": {"config": {"as_of": "some day"}}}}
+    assert not job.execute_in_process(instance=deployment.instance, run_config=bad, raise_on_error=False).success
+    assert deployment.asked() == SILVER
+    assert deployment.materialize(*SILVER).success
+
+
+def test_assets_with_a_job_of_their_own_follow_nothing() -> None:
+    graph = defs.resolve_asset_graph()
+    following = {key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).automation_condition}
+    assert following == SILVER | GOLD | of_layer("exports")

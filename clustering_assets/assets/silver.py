@@ -13,6 +13,7 @@ from clustering_assets.contracts import (
     IMPUTATION_LOG,
     IMPUTED_FEATURES,
     ORDER_LINES,
+    SOURCE_FILES,
 )
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
@@ -31,7 +32,10 @@ _TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURE
 
 
 @dg.multi_asset(
-    specs=[table_spec(contract, deps=[ORDER_LINES], code_version=FEATURES_VERSION) for contract in _TABLES],
+    # that the files' rows are accounted for is a check of source_files, and nothing is computed before it passed
+    specs=[
+        table_spec(contract, deps=[ORDER_LINES, SOURCE_FILES], code_version=FEATURES_VERSION) for contract in _TABLES
+    ],
     pool=WAREHOUSE_POOL,
 )
 def silver(
