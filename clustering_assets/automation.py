@@ -9,6 +9,7 @@ from clustering_assets.alerts import alerts
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.resources import SourceFolder
 from clustering_assets.source_changes import Look, last_look, look
+from clustering_assets.warehouse import LAYERS
 
 _VALIDATION = dg.AssetSelection.assets(["gold", "out_of_time_validation"])
 _APPLIED = dg.AssetSelection.assets(["gold", "model_assignments"])
@@ -98,28 +99,27 @@ def _some(names: list[str]) -> str:
 def following(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     """Make assets follow what they are made of, whoever materialized that: as soon as its data version changed.
 
-    Each waits until what it is made of stands and its blocking checks passed. A table that was written again as it
-    was moves nothing, and neither does a run that goes on to these assets by itself; where such a run broke off, it
-    is continued once.
+    Of several layers the last one counts, since that follows the others. Each asset waits until what it is made of
+    stands and its blocking checks passed. A table that came out as it was moves nothing, and neither does a run that
+    goes on to these assets by itself; where such a run broke off, it is continued once. What was never there is for
+    a run of everything.
     """
+    return [_following(asset) for asset in assets]
+
+
+def _following(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    layers = {key.path[0] for key in asset.dependency_keys} - {key.path[0] for key in asset.keys}
     condition = dg.AutomationCondition
-    return [
-        definition.map_asset_specs(
-            lambda spec: spec.replace_attributes(
-                automation_condition=(
-                    # the tables of a layer are written together: one never follows another
-                    condition.any_deps_match(condition.data_version_changed()).ignore(
-                        dg.AssetSelection.groups(spec.group_name)
-                    )
-                ).since_last_handled()
-                & ~condition.any_deps_missing()
-                & ~condition.any_deps_in_progress()
-                & ~condition.in_progress()
-                & condition.all_deps_blocking_checks_passed()
-            )
-        )
-        for definition in assets
-    ]
+    changed = condition.any_deps_match(condition.data_version_changed())
+    when = (
+        changed.allow(dg.AssetSelection.groups(max(layers, key=LAYERS.index))).since_last_handled()
+        & ~condition.missing()  # such as a database that nobody configured
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+        & condition.all_deps_blocking_checks_passed()
+    )
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=when))
 
 
 SENSORS = [
