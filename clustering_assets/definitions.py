@@ -42,13 +42,9 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         ),
         "quality_limits": QualityLimits(),
     }
+    followers = following([silver, gold, silver_workbook, gold_workbook, database_tables])
     return dg.Definitions(
-        assets=[
-            bronze,
-            *following([silver, gold, silver_workbook, gold_workbook, database_tables]),
-            model_assignments,
-            validation,
-        ],
+        assets=[bronze, *followers, model_assignments, validation],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
