@@ -47,15 +47,18 @@ class _DuckDBFile:
     def __init__(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
         self._connection = connection
         self._schema = schema
+        # A file that is called like the schema would make "schema.table" ambiguous.
+        [(file,)] = connection.execute("select current_database()").fetchall()
+        self._place = f"{_quote(file)}.{_quote(schema)}"
 
     def name(self, contract: TableContract) -> str:
         return f"{self._schema}.{contract.name}"
 
     def _quoted(self, contract: TableContract) -> str:
-        return f"{_quote(self._schema)}.{_quote(contract.name)}"
+        return f"{self._place}.{_quote(contract.name)}"
 
     def make_schema(self) -> None:
-        self._connection.execute(f"create schema if not exists {_quote(self._schema)}")
+        self._connection.execute(f"create schema if not exists {self._place}")
 
     def find(self, contract: TableContract) -> TableThere | None:
         place = [self._schema, contract.name]

@@ -151,3 +151,10 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
 def test_a_duckdb_url_without_a_file_is_refused(runs: tuple[Content, Content]) -> None:
     with pytest.raises(PublishingFailed, match="names no file"):
         published(runs[0], "duckdb://")
+
+
+def test_a_duckdb_file_may_be_called_like_its_schema(runs: tuple[Content, Content], tmp_path: Path) -> None:
+    url = f"duckdb:///{tmp_path}/segments.duckdb"
+    assert published(runs[0], url).changed
+    assert published(runs[1], url).changed
+    assert execute(url, "select count(*) from segments.segments.customer_segments") == [(20,)]
