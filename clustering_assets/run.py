@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -53,7 +54,11 @@ def main() -> int:
 
 
 def _instance() -> dg.DagsterInstance:
-    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+    folder = os.environ.get("DAGSTER_HOME")
+    if not folder:
+        return dg.DagsterInstance.ephemeral()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return dg.DagsterInstance.get()
 
 
 def _materialized(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, Any]]:

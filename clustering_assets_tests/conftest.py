@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
@@ -15,6 +15,9 @@ from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse
 from clustering_assets_tests.postgresql import Server, programs, running_server
+
+if TYPE_CHECKING:
+    from clustering_assets_tests.runs import Runs
 
 QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
 
@@ -71,3 +74,12 @@ def postgresql() -> Iterator[Server]:
         pytest.skip("PostgreSQL is not installed")
     with running_server(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[Runs]:
+    """Runs in processes of their own, which can be killed."""
+    from clustering_assets_tests.runs import started
+
+    with started() as process:
+        yield process

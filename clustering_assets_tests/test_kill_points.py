@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from clustering_assets.contracts import ALL_TABLES
 from clustering_assets.synthetic import generate, write
 from clustering_assets_tests.conftest import Shop, make_shop
-from clustering_assets_tests.runs import KILLED, Runs, Step, started
+from clustering_assets_tests.runs import KILLED, Runs, Step
 
 MOMENTS = {
     *("ingested_at", "loaded_at", "computed_at", "processed_at", "fitted_at", "assigned_at", "changed_at"),
@@ -128,18 +128,17 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(tmp_path_factory: pytest.TempPathFactory, runs: Runs) -> Case:
     folder = tmp_path_factory.mktemp("killed")
     shop = make_shop(folder, customers=60, lines=1_500)
-    with started() as runs:
-        assert runs.run(shop).status == 0
-        more = folder / "more"
-        write(generate(20, 400, seed=12), more, "returns_export", "csv", dirty_share=0.05)
-        for path in more.iterdir():
-            path.rename(shop.source / f"more_{path.name}")
-        home = shutil.copytree(shop.home, folder / "undisturbed")
-        assert runs.run(replace(shop, home=home)).status == 0
-        yield Case(runs, shop, tables(shop.home), home)
+    assert runs.run(shop).status == 0
+    more = folder / "more"
+    write(generate(20, 400, seed=12), more, "returns_export", "csv", dirty_share=0.05)
+    for path in more.iterdir():
+        path.rename(shop.source / f"more_{path.name}")
+    home = shutil.copytree(shop.home, folder / "undisturbed")
+    assert runs.run(replace(shop, home=home)).status == 0
+    return Case(runs, shop, tables(shop.home), home)
 
 
 def test_killed_at_one_step_after_the_other_a_run_ends_as_if_nothing_had_happened(case: Case, tmp_path: Path) -> None:
