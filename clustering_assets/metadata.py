@@ -137,7 +137,7 @@ def _plain(value: object) -> str | int | float | bool:
     return round(value, 6) if isinstance(value, float) else value if isinstance(value, int) else str(value)
 
 
-_HARMLESS = re.compile(r"(?:(?!www\.|://)[\w .,:;%/()'\"…-])*", re.IGNORECASE)
+_HARMLESS = re.compile(r"(?!\s|-|\d+[.)])(?:(?!www\.|://)[\w .,:;%/()'\"…-])*", re.IGNORECASE)
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -148,7 +148,7 @@ def verbatim(text: str) -> str:
     HTML and makes no links; characters that nobody can see, or that turn the text around, become U+FFFD.
     """
     shown = _INVISIBLE.sub("\ufffd", text)
-    if _HARMLESS.fullmatch(shown) and not shown.startswith((" ", "-")):
+    if _HARMLESS.fullmatch(shown):
         return shown
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence} {shown} {fence}"

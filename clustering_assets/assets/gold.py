@@ -28,6 +28,7 @@ from clustering_assets.metadata import (
     picture,
     table_facts,
     table_spec,
+    verbatim,
 )
 from clustering_assets.resources import WAREHOUSE_POOL, Home
 from clustering_assets.segmentation.drift import in_words
@@ -187,7 +188,9 @@ def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, An
         "k_distances": picture(pictures.k_distance_curve(json.loads(model["k_distance_curve"]), model["eps"])),
         **_choice_of_k(model),
     }
-    sentences = [f"- **{row.segment_name}** ({row.share:.1%}): {row.description}" for row in profiles.itertuples()]
+    sentences = [
+        f"- **{verbatim(row.segment_name)}** ({row.share:.1%}): {row.description}" for row in profiles.itertuples()
+    ]
     return {
         SCALED_FEATURES: {"ignored_features": model["ignored_features"] or "none"},
         SEGMENT_MODEL: {

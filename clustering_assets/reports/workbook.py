@@ -58,7 +58,8 @@ _DAYS_TO_1970 = 25_569  # from Excel's day 0, 1899-12-30
 _ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 _VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)} | {0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}
 _ASTRAL = r"[\x{10000}-\x{10ffff}]"  # characters that take two UTF-16 code units
-_LOOKS_LIKE_FORMULA = r"^[=+\-@\t\r]"
+_FULL_WIDTH = r"\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}\x{fe66}\x{fe62}\x{fe63}\x{fe6b}\x{2212}"  # of = + - @
+_LOOKS_LIKE_FORMULA = rf"^[=+\-@\t\r\n{_FULL_WIDTH}]"
 _LOOKS_LIKE_ESCAPE = r"_x[0-9A-Fa-f]{4}_"
 
 _ROWS_AT_A_TIME = 2048

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import zlib
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -74,7 +75,15 @@ def versions_here() -> dict[str, str]:
 
 
 def model_path(home: Path, model_run_id: str) -> Path:
-    """Return where the model of a fit is, in the home folder."""
+    """Return where the model of a fit is, in the home folder.
+
+    Raises
+    ------
+    UnusableModel
+        If that is no name of a fit, but of a place elsewhere.
+    """
+    if not re.fullmatch(r"\w+", model_run_id):
+        raise UnusableModel(f"There is no model {model_run_id!r}: a model_run_id has letters and digits only.")
     return home / "models" / f"{model_run_id}.skops"
 
 

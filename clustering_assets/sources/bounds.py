@@ -41,7 +41,9 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, Valu
 
 _CHUNK = 1 << 20
 _OVERLAP = 64
-_REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]*)(\d+)""")
+_PLAIN = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyz'\t\r\n", b'ABCDEFGHIJKLMNOPQRSTUVWXYZ"   ')
+_COLUMNS, _ROWS = re.compile(rb' R="([A-Z]{1,8})'), re.compile(rb' R="[A-Z]*([0-9]{1,18})')
+_SPACED = re.compile(rb" R *= *")
 
 
 # ----------------------------------------------------------------------------------------------------------- workbooks
@@ -69,11 +71,13 @@ def check_workbook(path: Path, max_expanded: int) -> None:
                         expanded += len(chunk) - _OVERLAP
                         if expanded > max_expanded:
                             raise too_large(max_expanded)
+                        chunk = chunk.translate(_PLAIN)
                         if b"<!DOCTYPE" in chunk or b"<!ENTITY" in chunk:
                             raise UnusableFile("is a workbook that declares entities, as none does: export it again")
-                        for letters, row in set(_REFERENCE.findall(chunk)):
-                            last_row = max(last_row, int(row))
-                            last_column = max(last_column, _column(letters))
+                        if b" R " in chunk or b" R= " in chunk:
+                            chunk = _SPACED.sub(b" R=", chunk)
+                        last_column = max(last_column, *map(_column, {b"", *_COLUMNS.findall(chunk)}))
+                        last_row = max(last_row, *map(int, {b"0", *_ROWS.findall(chunk)}))
                 if last_row * last_column > MAX_CELLS:
                     raise UnusableFile(
                         f"has a sheet with {last_row:,} rows and {last_column:,} columns, most of them surely empty: "

@@ -54,8 +54,8 @@ def in_short(error: BaseException) -> str:
 
     Libraries quote what they stumble over, which may be somebody's data: what is quoted is left out.
     """
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _QUOTED.sub("…", lines[0])[:_LONGEST_SHORT]
+    said = _QUOTED.sub("…", (str(error).strip().splitlines() or [""])[0])[:_LONGEST_SHORT]
+    return said if re.search(r"\w", said) else type(error).__name__
 
 
 def too_large(limit: int) -> UnreadableNow:

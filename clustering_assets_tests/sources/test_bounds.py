@@ -67,6 +67,11 @@ BOMBS = {
     "many.csv.gz": (b"".join([gzip.compress(HEADER + b"0" * 100_000)] * 20), "expands to more than 0.001 GB"),
     "spaces.xlsx": (workbook(extra=b" " * 3_000_000), "expands to more than 0.001 GB"),
     "corner.xlsx": (workbook(with_cell("XFD1048576")), "has a sheet with 1,048,576 rows and 16,384 columns"),
+    "quoted.xlsx": (
+        workbook(lambda sheet: with_cell("XFD1048576")(sheet).replace(b'r="XFD1048576"', b"r =\n'xfd1048576'")),
+        "has a sheet with 1,048,576 rows and 16,384 columns",
+    ),
+    "long.xlsx": (workbook(with_cell("A" * 300_000 + "9" * 3_000)), "has a sheet with 999,999,999,999,999,999 rows"),
     "beyond.xlsx": (workbook(with_cell("ZZZZZZZ99999999999")), "has a sheet with 99,999,999,999 rows"),
     "laughs.xlsx": (workbook(laughs), "declares entities"),
     "parts.xlsx": (workbook(**{f"x{i}": b"" for i in range(bounds.MAX_MEMBERS)}), "parts, which none is"),
