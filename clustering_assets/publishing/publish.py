@@ -96,7 +96,7 @@ def _open(url: sa.URL, schema: str) -> AbstractContextManager[Database]:
     return open_duckdb_file(url, schema) if url.drivername == "duckdb" else open_sql_database(url, schema)
 
 
-def _changes(database: Database, keep_dropped: bool) -> tuple[dict[TableContract, Changes], dict[str, str]]:
+def _changes(database: Database, keep_dropped: bool) -> tuple[dict[TableContract, Changes], Mapping[str, str]]:
     """Say what has to be done to each table, and which versions were published before; refuse with all problems."""
     changes = {
         contract: compare(
@@ -105,23 +105,24 @@ def _changes(database: Database, keep_dropped: bool) -> tuple[dict[TableContract
         for contract in (PUBLICATION, *PUBLISHED)
     }
     problems = [problem for change in changes.values() for problem in change.problems]
-    published: dict[str, str] = {}
+    published: Mapping[str, str] = {}
     if not problems:
-        of_publication = changes[PUBLICATION]
-        if not of_publication.create and "content_version" not in {column.name for column in of_publication.added}:
-            published = {PUBLICATION.name: "", **database.content_versions(PUBLICATION)}
+        lacks = {column.name for column in changes[PUBLICATION].added}
+        is_ours = not changes[PUBLICATION].create and "content_version" not in lacks
+        published = database.content_versions(PUBLICATION) if is_ours else {}
         # Rows are going to be deleted: they have to be those of a publication.
         problems = [
             f"{database.name(contract)} has rows that this project did not publish: rename or drop it, or name another "
             "schema in CLUSTERING_PUBLISH_SCHEMA."
             for contract, change in changes.items()
-            if not change.create and contract.name not in published and not database.is_empty(contract)
+            if not change.create
+            and not (is_ours if contract is PUBLICATION else contract.name in published)
+            and not database.is_empty(contract)
         ]
     if problems:
         raise PublishingFailed(
             "Nothing was published, since the tables in the database do not fit: " + " ".join(problems)
         )
-    published.pop(PUBLICATION.name, None)
     return changes, published
 
 

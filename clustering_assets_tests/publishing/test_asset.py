@@ -56,12 +56,12 @@ def test_the_password_is_in_nothing_that_dagster_keeps_or_prints(
         assert not any(secret.encode() in content for content in kept)
 
 
-def test_a_database_that_is_down_is_tried_again_and_the_other_exports_are_made(home: Path, tmp_path: Path) -> None:
+def test_a_database_that_is_down_is_tried_again_and_the_other_exports_are_made(home: Path) -> None:
     defs = build_defs(
         home=Home(path=str(home)), database=Database(url=f"postgresql://keeper:hush@127.0.0.1:{free_port()}/shop")
     )
     workbook = dg.AssetKey(["exports", "silver_workbook"])
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance, asset_selection=[KEY, workbook], raise_on_error=False
         )
