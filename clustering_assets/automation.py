@@ -13,10 +13,11 @@ from clustering_assets.warehouse import LAYERS
 
 _VALIDATION = dg.AssetSelection.assets(["gold", "out_of_time_validation"])
 _APPLIED = dg.AssetSelection.assets(["gold", "model_assignments"])
+_HISTORY = dg.AssetSelection.assets(["gold", "segment_history"])
 
 everything = dg.define_asset_job(
     "everything",
-    selection=dg.AssetSelection.all() - _VALIDATION - _APPLIED,
+    selection=dg.AssetSelection.all() - _VALIDATION - _APPLIED - _HISTORY,
     description="From the source folder to the exports. What did not change is not computed again.",
 )
 out_of_time_validation = dg.define_asset_job(
@@ -29,7 +30,12 @@ apply_model = dg.define_asset_job(
     selection=_APPLIED,
     description="The customers as they are now, in the segments of a model that was fitted before; nothing is fitted.",
 )
-JOBS = [everything, out_of_time_validation, apply_model]
+segment_history = dg.define_asset_job(
+    "segment_history",
+    selection=_HISTORY,
+    description="The customers as they were known at the end of past months, in the segments of the newest model.",
+)
+JOBS = [everything, out_of_time_validation, apply_model, segment_history]
 
 SCHEDULES = [
     dg.ScheduleDefinition(
@@ -47,6 +53,14 @@ SCHEDULES = [
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="On the first of the month: a month of new behaviour is worth another look.",
+    ),
+    dg.build_schedule_from_partitioned_job(
+        segment_history,
+        name="monthly_segment_history",
+        day_of_month=1,
+        hour_of_day=5,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="On the first of the month: the month that ended joins the history of the segments.",
     ),
 ]
 

@@ -7,7 +7,7 @@ the header rows of the workbooks and the data dictionary all read these contract
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -881,6 +881,21 @@ MODEL_ASSIGNMENTS = TableContract(
     ),
 )
 
+SEGMENT_HISTORY = TableContract(
+    "gold",
+    "segment_history",
+    "The customers as they were known at the end of past months, in the segments of one model.",
+    "One row per customer and month",
+    ("as_of", "customer_id"),
+    (
+        _moment("as_of", "Day that the customers are looked at from: the last one of the month.", required=True),
+        *(
+            replace(column, description="When the month was computed.") if column.name == "assigned_at" else column
+            for column in MODEL_ASSIGNMENTS.columns
+        ),
+    ),
+)
+
 # What the features of a customer are computed from, and so the segments.
 _BEHAVIOUR = tuple(
     f"{ORDER_LINES.qualified_name}.{name}"
@@ -960,6 +975,7 @@ ALL_TABLES: tuple[TableContract, ...] = (
     CUSTOMER_REASONS,
     SEGMENT_CHANGES,
     MODEL_ASSIGNMENTS,
+    SEGMENT_HISTORY,
     OUT_OF_TIME_VALIDATION,
 )
 """Every table of the warehouse, in the order of the layers."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -215,6 +215,34 @@ def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd
         backend.con.register("rows_to_write", rows)
         try:
             _create(backend, contract, backend.table("rows_to_write"))
+        finally:
+            backend.con.unregister("rows_to_write")
+
+
+def replace_period(
+    backend: Backend, contract: TableContract, rows: pd.DataFrame, column: str, start: date, end: date
+) -> None:
+    """Write the rows of a period, in the place of those that the table has of it; the other rows stay.
+
+    Parameters
+    ----------
+    rows
+        With the contract's columns, in any order; none for a period without rows.
+    column
+        The column that says what a row is of.
+    start, end
+        First day of the period, and the first one after it.
+    """
+    if not has_table(backend, contract):
+        columns = ", ".join(f'"{column.name}" {SQL_TYPES[column.type]}' for column in contract.columns)
+        backend.con.execute(f"create table {contract.qualified_name} ({columns})")
+        describe_table(backend, contract)
+    period = f'"{column}" >= $1 and "{column}" < $2'
+    backend.con.execute(f"delete from {contract.qualified_name} where {period}", [start, end])
+    if len(rows):
+        backend.con.register("rows_to_write", rows)
+        try:
+            backend.con.execute(f"insert into {contract.qualified_name} by name from rows_to_write")
         finally:
             backend.con.unregister("rows_to_write")
 

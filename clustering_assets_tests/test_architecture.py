@@ -47,6 +47,7 @@ BELOW = {
     "sources": {"contracts", "versions", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "pseudonyms", "sources", "versions", "warehouse"},
     "gold": {"contracts", "pseudonyms", "segmentation", "versions", "warehouse"},
+    "history": {"contracts", "gold", "pseudonyms", "segmentation", "silver", "warehouse"},
     "quality": set(),
     "publishing": {"contracts", "versions", "warehouse"},
     "problems": set(),

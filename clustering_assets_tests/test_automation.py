@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def test_what_the_sensor_asks_for_loads_the_files(instance: dg.DagsterInstance, 
 
 
 def run_everything(
-    shop: Shop, instance: dg.DagsterInstance, tags: dict[str, str] | None = None
+    shop: Shop, instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None
 ) -> dg.ExecuteInProcessResult:
     deployed = build_defs(home=Home(path=str(shop.home)), source=SourceFolder(path=str(shop.source)))
     return deployed.resolve_job_def(everything.name).execute_in_process(

@@ -33,12 +33,13 @@ ASSETS = {
         "out_of_time_validation",
         "scaled_features",
         "segment_changes",
+        "segment_history",
         "segment_model",
         "segment_profiles",
     ],
     "exports": ["database_tables", "gold_workbook", "silver_workbook"],
 }
-OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation"}
+OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation", "gold/segment_history"}
 NOT_CONFIGURED = {"exports/database_tables"}
 
 MODIFIED = {"computed_at", "processed_at", "assigned_at", "fitted_at", "ingested_at", "loaded_at"}

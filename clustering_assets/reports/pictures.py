@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 
@@ -250,6 +251,51 @@ def segment_sizes(sizes: Mapping[int, int], names: Mapping[int, str]) -> bytes:
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _title(axes, f"{total:,} customers by segment")
+    return _png(figure)
+
+
+def segment_shares(days: Sequence[datetime], shares: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> bytes:
+    """Draw the share of each segment over time.
+
+    Parameters
+    ----------
+    days
+        The days, ascending.
+    shares
+        Share of the customers on each day, by segment id.
+    names
+        Segment names by id.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    ValueError
+        If there are no days.
+    """
+    if not days:
+        raise ValueError("There are no days to draw.")
+    figure = _figure(8.5, 4.6)
+    axes = figure.subplots()
+    for segment in _outliers_last(np.array([*shares])):
+        axes.plot(
+            range(len(days)),
+            100 * np.asarray(shares[segment]),
+            color=segment_colour(segment),
+            marker=segment_marker(segment),
+            linewidth=2,
+            markersize=5,
+            label=f"{segment}  {_name(segment, names)}",
+        )
+    step = -(-len(days) // 12)
+    axes.set_xticks(range(0, len(days), step), [f"{day:%b %Y}" for day in days[::step]], rotation=45, ha="right")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("Share of the customers known then (%)")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, borderaxespad=0, fontsize=9)
+    _title(axes, f"Segments from {days[0]:%B %Y} to {days[-1]:%B %Y}")
     return _png(figure)
 
 
