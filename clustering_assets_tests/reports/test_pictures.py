@@ -24,6 +24,7 @@ from clustering_assets.reports.pictures import (
     k_distance_curve,
     segment_colour,
     segment_marker,
+    segment_shares,
     segment_sizes,
     variance_explained,
 )
@@ -69,6 +70,12 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "variance explained": lambda: variance_explained(EXPLAINED),
     "variance explained of one target": lambda: variance_explained(EXPLAINED[:3]),
     "variance not defined": lambda: variance_explained([{**row, "epsilon_squared": None} for row in EXPLAINED]),
+    "shares of two years": lambda: segment_shares(
+        [datetime(2023 + month // 12, month % 12 + 1, 28) for month in range(24)],
+        {0: np.linspace(0.3, 0.6, 24).tolist(), 2: np.linspace(0.68, 0.38, 24).tolist(), OUTLIERS: [0.02] * 24},
+        NAMES,
+    ),
+    "shares of one month": lambda: segment_shares([datetime(2025, 3, 31)], {0: [1.0]}, {}),
     "sizes of nobody": lambda: segment_sizes({}, NAMES),
 }
 
@@ -157,3 +164,5 @@ def test_nothing_to_draw_is_refused() -> None:
         cluster_choice_curve([], 2)
     with pytest.raises(ValueError, match="no rows"):
         variance_explained([])
+    with pytest.raises(ValueError, match="no days"):
+        segment_shares([], {}, {})
