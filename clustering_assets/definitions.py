@@ -7,7 +7,7 @@ import dagster as dg
 from clustering_assets.assets.bronze import bronze
 from clustering_assets.assets.exports import database_tables, gold_workbook, silver_workbook
 from clustering_assets.assets.gold import gold, model_assignments
-from clustering_assets.assets.history import segment_history
+from clustering_assets.assets.history import history
 from clustering_assets.assets.silver import silver
 from clustering_assets.assets.validation import validation
 from clustering_assets.automation import JOBS, SCHEDULES, SENSORS, following
@@ -45,7 +45,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     }
     followers = following([silver, gold, silver_workbook, gold_workbook, database_tables])
     return dg.Definitions(
-        assets=[bronze, *followers, model_assignments, segment_history, validation],
+        assets=[bronze, *followers, model_assignments, history, validation],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

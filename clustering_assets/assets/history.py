@@ -42,7 +42,7 @@ _SHOWN_WAYS = 40
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=WAREHOUSE_POOL,
 )
-def segment_history(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> dg.MaterializeResult[None]:
+def history(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> dg.MaterializeResult[None]:
     """Put the customers as known at the end of each month into the segments of the newest model.
 
     Nothing is fitted, so that the segments of all months of a run are the same ones. A month that was made of the same
