@@ -2,5 +2,5 @@
 
 One module per source layout (``order_lines``, ``returns_export``, ``online_retail``, ``mapping``) says which column
 means what. The others are the steps between a folder and the bronze tables, in the order they are taken: ``files``,
-``layout``, ``reading``, ``values``, ``repeats``, ``cancellations``, ``ingestion``.
+``layout``, ``bounds``, ``reading``, ``values``, ``repeats``, ``cancellations``, ``ingestion``.
 """
