@@ -35,6 +35,9 @@ MAX_REJECTS = 1_000_000_000
 LONGEST_ROW = 2_000_000
 """Bytes; a longer row is one that cannot be parsed, whatever is in it."""
 
+LONGEST_LINE = 16_000_000
+"""Bytes; the reader passes over a line that does not fit into its buffer of 32 MB and says nothing."""
+
 _NOTE = 1_000
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 """What a zip file may raise; of an OSError, that it seeks before the beginning. What is encrypted is a RuntimeError."""
@@ -129,11 +132,16 @@ def _by_line(stream: BinaryIO, separator: str, width: int) -> int:
     noted = open_fields = open_length = 0  # of the line that the chunk before ended in
     while chunk := stream.read(_CHUNK):
         codes = np.frombuffer(chunk, np.uint8)
-        starts = np.concatenate([[0], np.flatnonzero(codes == ord("\n"))])
+        starts = np.concatenate([[0], np.flatnonzero((codes == ord("\n")) | (codes == ord("\r")))])
         separators = np.add.reduceat(codes == ord(separator), starts, dtype=np.int64)
         lengths = np.diff(starts, append=len(codes))
         separators[0] += open_fields
         lengths[0] += open_length
+        if lengths.max() > LONGEST_LINE:
+            raise UnusableFile(
+                f"has a line of more than {LONGEST_LINE / 1e6:,.0f} MB, which would be lost without a trace: check its "
+                "line ends, and export it again"
+            )
         open_fields, open_length = int(separators[-1]), int(lengths[-1])
         noted += _noted(separators[:-1], lengths[:-1], width)
     return noted + _noted(np.array([open_fields]), np.array([open_length]), width)
