@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import dagster as dg
 
 from clustering_assets.alerts import alerts
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.resources import SourceFolder
+from clustering_assets.forgotten import requests
+from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.source_changes import Look, last_look, look
-from clustering_assets.warehouse import LAYERS
+from clustering_assets.versions import fingerprint
+from clustering_assets.warehouse import LAYERS, utc_now
 
 _VALIDATION = dg.AssetSelection.assets(["gold", "out_of_time_validation"])
 _APPLIED = dg.AssetSelection.assets(["gold", "model_assignments"])
@@ -35,7 +38,12 @@ segment_history = dg.define_asset_job(
     selection=_HISTORY,
     description="The customers as they were known at the end of past months, in the segments of the newest model.",
 )
-JOBS = [everything, out_of_time_validation, apply_model, segment_history]
+forget_customers = dg.define_asset_job(
+    "forget_customers",
+    selection=dg.AssetSelection.all() - _VALIDATION - _APPLIED - _HISTORY,
+    description="Everything, without the customers in the folder `forget` of the home, and nothing left of them.",
+)
+JOBS = [everything, out_of_time_validation, apply_model, segment_history, forget_customers]
 
 SCHEDULES = [
     dg.ScheduleDefinition(
@@ -136,8 +144,25 @@ def _following(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
     return asset.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=when))
 
 
+@dg.sensor(
+    job=forget_customers,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts when a request to forget customers is in the folder `forget` of the home, and each hour again "
+    "until it is fulfilled.",
+)
+def requests_to_forget(home: Home) -> dg.RunRequest | dg.SkipReason:
+    """Name requests by size and time: a run key stays in the event log, and a file may be called after somebody."""
+    with in_one_sentence():
+        stamps = [(each.st_size, each.st_mtime_ns) for each in (path.stat() for path in requests(Path(home.path)))]
+    if not stamps:
+        return dg.SkipReason("There is no request to forget anybody.")
+    return dg.RunRequest(run_key=fingerprint(stamps, f"{utc_now():%Y-%m-%d %H}"))
+
+
 SENSORS = [
     source_folder,
+    requests_to_forget,
     alerts,
     dg.AutomationConditionSensorDefinition(
         "downstream_of_changes",

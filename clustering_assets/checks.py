@@ -38,7 +38,7 @@ def _contract_check(contract: TableContract) -> dg.AssetChecksDefinition:
         description="Columns, types, nulls, ranges and keys are those of the contract.",
     )
     def follows_contract(home: Home) -> dg.AssetCheckResult:
-        with home.warehouse.connect() as backend:
+        with in_one_sentence(), home.warehouse.connect() as backend:
             return _result(
                 violations(backend, contract), "The table follows its contract.", dg.AssetCheckSeverity.ERROR
             )
@@ -54,7 +54,7 @@ def _contract_check(contract: TableContract) -> dg.AssetChecksDefinition:
 )
 def every_row_accounted_for(home: Home) -> dg.AssetCheckResult:
     """No row of a source file disappears."""
-    with home.warehouse.connect() as backend:
+    with in_one_sentence(), home.warehouse.connect() as backend:
         return _result(unaccounted_rows(backend), "Every row is accounted for.", dg.AssetCheckSeverity.ERROR)
 
 
@@ -65,7 +65,7 @@ def every_row_accounted_for(home: Home) -> dg.AssetCheckResult:
 )
 def every_file_usable(home: Home) -> dg.AssetCheckResult:
     """Somebody has to look at the files that were not loaded."""
-    with home.warehouse.connect() as backend:
+    with in_one_sentence(), home.warehouse.connect() as backend:
         return _result(files_to_look_at(backend), "Every file was loaded.", dg.AssetCheckSeverity.WARN)
 
 

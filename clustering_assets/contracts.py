@@ -229,6 +229,37 @@ FILE_STATE = TableContract(
     ),
 )
 
+FORGOTTEN_CUSTOMERS = TableContract(
+    "bronze",
+    "forgotten_customers",
+    "Customers who asked to be forgotten, by a keyed hash: rows of theirs that come again are refused.",
+    "One row per customer",
+    ("customer_hash",),
+    (
+        _text(
+            "customer_hash",
+            "HMAC-SHA256 of the canonical customer id, with a key that is used for nothing else.",
+            required=True,
+            personal=True,
+        ),
+        _moment("forgotten_at", "When the first request was accepted.", required=True),
+    ),
+)
+
+FULFILLED_REQUESTS = TableContract(
+    "bronze",
+    "fulfilled_requests",
+    "Receipts of requests to forget customers: when nothing of them was left, and how many they were.",
+    "One row per run that fulfilled requests",
+    ("fulfilled_at",),
+    (
+        _moment("fulfilled_at", "When the tables were searched and nothing was left.", required=True),
+        _moment("requested_at", "When the oldest of the requests was written.", required=True),
+        _count("requests", "Files with requests.", "files"),
+        _count("customers", "Distinct customers in them, those included whom no table knew.", "customers"),
+    ),
+)
+
 
 def _feature(
     group: str,
@@ -964,6 +995,8 @@ ALL_TABLES: tuple[TableContract, ...] = (
     SUPERSEDED_LINES,
     CANCELLATIONS,
     FILE_STATE,
+    FORGOTTEN_CUSTOMERS,
+    FULFILLED_REQUESTS,
     CUSTOMER_FEATURES,
     IMPUTATION_LOG,
     DROPPED_CUSTOMERS,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from clustering_assets.assets.bronze import bronze
 from clustering_assets.assets.exports import database_tables, gold_workbook, silver_workbook
+from clustering_assets.assets.forgetting import FORGETTING
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.history import history
 from clustering_assets.assets.silver import silver
@@ -45,7 +46,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     }
     followers = following([silver, gold, silver_workbook, gold_workbook, database_tables])
     return dg.Definitions(
-        assets=[bronze, *followers, model_assignments, history, validation],
+        assets=[bronze, *followers, model_assignments, history, validation, *FORGETTING],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

@@ -113,6 +113,8 @@ def read_earlier_fit(backend: Backend, home: Path) -> EarlierFit | None:
     if not has_table(backend, CUSTOMER_SEGMENTS):
         return None
     segments = table(backend, CUSTOMER_SEGMENTS).to_pandas().set_index("customer_id")
+    if segments.empty:  # All of them were forgotten.
+        return None
     profiles = table(backend, SEGMENT_PROFILES).to_pandas().set_index("segment_id")
     # Rows that an older contract left lack columns and have no file: they cannot be listed.
     models = [

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from clustering_assets.config import parse_day, read_environment
 from clustering_assets.durable import remove_leftovers
+from clustering_assets.failures import log_errors_in
 from clustering_assets.locks import Busy, one_run_at_a_time
 from clustering_assets.sources.files import DEFAULT_LIMITS, Limits
 from clustering_assets.warehouse import Warehouse
@@ -30,7 +31,7 @@ class Home(dg.ConfigurableResource[Any]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Home"]:
-        """Keep other runs out of the folder for as long as a run takes; a sensor only looks and is kept out by none.
+        """Log errors here, and keep other runs out for as long as a run takes; a sensor only looks and is not kept out.
 
         The queue does so for the runs that Dagster launches; a run in a process of its own, such as that of
         ``make run``, passes it by.
@@ -38,6 +39,7 @@ class Home(dg.ConfigurableResource[Any]):
         if context.run is None:
             yield self
             return
+        log_errors_in(Path(self.path))
         try:
             with one_run_at_a_time(Path(self.path), waits=self.lock_wait > 0):
                 remove_leftovers(Path(self.path))

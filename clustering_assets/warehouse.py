@@ -23,6 +23,7 @@ import ibis.expr.types as ir
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from clustering_assets.contracts import TableContract
+from clustering_assets.durable import written_beside
 from clustering_assets.locks import process_in_words
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Warehouse:
                 "disk, or set CLUSTERING_HOME to another folder."
             ) from error
 
-    def _connection(self, path: Path) -> duckdb.DuckDBPyConnection:
+    def _connection(self, path: Path | str) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(
             str(path), config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")}
         )
@@ -178,6 +179,30 @@ class Warehouse:
             if re.search(pattern, message):
                 return WarehouseUnavailable(sentence.format(home=self.home, path=self.path, reason=reason))
         return None
+
+    def write_anew(self) -> None:
+        """Replace the file by one with the same tables, in which no byte is left of what was deleted.
+
+        It takes as much room again meanwhile. Killed, it leaves the file as it was.
+
+        Raises
+        ------
+        WarehouseUnavailable
+            As for `connect`.
+        """
+        with self.connect() as backend:
+            backend.con.execute("checkpoint")
+        with closing(self._connection(":memory:")) as connection, written_beside(self.path) as beside:
+            try:
+                # Whoever wants to write meanwhile is refused, as long as the file is attached.
+                connection.execute(f"attach {_literal(str(self.path))} as old (read_only)")
+                connection.execute(f"attach {_literal(str(beside))} as new")
+                connection.execute("copy from database old to new")
+                connection.execute("detach new")
+            except duckdb.Error as error:
+                raise self._problem(error) or WarehouseUnavailable(
+                    f"The warehouse {self.path} could not be written anew: {str(error).splitlines()[0]}"
+                ) from error
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -257,15 +282,11 @@ def _create(backend: Backend, contract: TableContract, rows: ir.Table) -> None:
 
 def describe_table(backend: Backend, contract: TableContract) -> None:
     """Put the contract's descriptions into the database, where any client shows them."""
-
-    def literal(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
-
-    comment = literal(f"{contract.description} {contract.grain}.")
+    comment = _literal(f"{contract.description} {contract.grain}.")
     backend.con.execute(f"comment on table {contract.qualified_name} is {comment}")
     for column in contract.columns:
         backend.con.execute(
-            f'comment on column {contract.qualified_name}."{column.name}" is {literal(column.description)}'
+            f'comment on column {contract.qualified_name}."{column.name}" is {_literal(column.description)}'
         )
 
 
@@ -273,6 +294,10 @@ def drop_table(backend: Backend, contract: TableContract) -> None:
     """Remove a table, and the record of what it was made of."""
     backend.con.execute(f"drop table {contract.qualified_name}")
     backend.con.execute(f"delete from {_VERSIONS} where name = $1", [contract.qualified_name])
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def table_version(backend: Backend, name: str) -> str | None:

@@ -35,7 +35,7 @@ BELOW = {
     "lineage": set(),
     "durable": set(),
     "locks": set(),
-    "warehouse": {"contracts", "locks"},
+    "warehouse": {"contracts", "durable", "locks"},
     "features": {"contracts"},
     "imputation": {"contracts", "features"},
     "pseudonyms": {"contracts", "versions", "warehouse"},
@@ -44,7 +44,9 @@ BELOW = {
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
     "source_changes": {"sources", "versions"},
-    "sources": {"contracts", "versions", "warehouse"},
+    "forgotten": {"durable", "versions"},
+    "sources": {"contracts", "forgotten", "versions", "warehouse"},
+    "forgetting": {"contracts", "forgotten", "pseudonyms", "sources", "warehouse"},
     "silver": {"contracts", "features", "imputation", "lineage", "pseudonyms", "sources", "versions", "warehouse"},
     "gold": {"contracts", "pseudonyms", "segmentation", "versions", "warehouse"},
     "history": {"contracts", "gold", "pseudonyms", "segmentation", "silver", "warehouse"},
@@ -91,6 +93,16 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_nothing_but_the_definitions_imports_the_assets() -> None:
     importers = {of(path) for path in MODULES for name in imported(path) if name.startswith("clustering_assets.assets")}
     assert importers <= {"assets", "definitions"}
+
+
+@pytest.mark.parametrize(
+    "path", [*(PACKAGE / "assets").glob("*.py"), PACKAGE / "checks.py"], ids=lambda path: path.name
+)
+def test_no_step_lets_an_unexpected_message_into_the_event_log(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and any("dg." in ast.unparse(each) for each in node.decorator_list):
+            helpers = {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
+            assert helpers & {"in_one_sentence", "_workbook"}, f"{path.name}: {node.name}"
 
 
 def test_a_reader_finds_every_asset_and_every_setting_in_the_readme() -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from clustering_assets.contracts import ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
+from clustering_assets.contracts import FORGOTTEN_CUSTOMERS, ORDER_LINES, REJECTED_ROWS, SOURCE_FILES
 from clustering_assets.failures import in_one_sentence
+from clustering_assets.forgetting import forgotten_customers
 from clustering_assets.metadata import NEWEST_CONTENT, asset_key, table_facts, table_spec, verbatim
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.accounting import (
@@ -30,7 +31,9 @@ _LOOKED_AT_WITHIN = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2)
 
 @dg.multi_asset(
     specs=[
-        table_spec(contract, code_version=READER_VERSION).replace_attributes(freshness_policy=_LOOKED_AT_WITHIN)
+        table_spec(contract, [FORGOTTEN_CUSTOMERS], code_version=READER_VERSION).replace_attributes(
+            freshness_policy=_LOOKED_AT_WITHIN
+        )
         for contract in _TABLES
     ],
     pool=WAREHOUSE_POOL,
@@ -38,7 +41,8 @@ _LOOKED_AT_WITHIN = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2)
 def bronze(context: dg.AssetExecutionContext, home: Home, source: SourceFolder) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
     with in_one_sentence(), home.warehouse.connect() as backend:
-        changed = ingest(backend, source.folder, utc_now(), source.layout, source.limits)
+        forgotten = forgotten_customers(backend, home.warehouse.home)
+        changed = ingest(backend, source.folder, utc_now(), source.layout, source.limits, forgotten)
         version = dg.DataVersion(bronze_version(backend))
         reports = {
             ORDER_LINES: _order_lines(backend),

@@ -22,6 +22,9 @@ from clustering_assets.warehouse import (
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
+    from clustering_assets.publishing.content import Content
+    from clustering_assets.publishing.publish import Published
+
 _EXPORT_VERSION = "1"
 _SILVER, _GOLD = "silver_customer_features", "gold_cluster_processed"
 
@@ -96,6 +99,18 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
     )
 
 
+def published_now(home: Home, database: Database, url: str) -> tuple["Content", "Published"]:
+    """Publish the tables as they stand, unless the database has them already."""
+    # the drivers are not loaded with the code location
+    from clustering_assets.publishing.content import read_content
+    from clustering_assets.publishing.publish import publish
+
+    with home.warehouse.connect() as backend:
+        content = read_content(backend)
+    keep_dropped = database.dropped_columns == "keep"
+    return content, publish(content, url, database.schema_name, keep_dropped=keep_dropped, now=utc_now())
+
+
 _NAMES = ", ".join(f"`{contract.qualified_name}`" for contract in PUBLISHED)
 
 
@@ -122,10 +137,6 @@ def database_tables(
     context: dg.AssetExecutionContext, home: Home, database: Database
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Publish the tables, unless the database has them already; without a database, do nothing and say so."""
-    # the drivers are not loaded with the code location
-    from clustering_assets.publishing.content import read_content
-    from clustering_assets.publishing.publish import publish
-
     if database.url is None:
         unset = "Nothing is published: CLUSTERING_PUBLISH_URL is not set."
         context.log.info(unset)
@@ -133,15 +144,7 @@ def database_tables(
         return
     with in_one_sentence():
         started = time.monotonic()
-        with home.warehouse.connect() as backend:
-            content = read_content(backend)
-        published = publish(
-            content,
-            database.url,
-            database.schema_name,
-            keep_dropped=database.dropped_columns == "keep",
-            now=utc_now(),
-        )
+        content, published = published_now(home, database, database.url)
         yield dg.MaterializeResult(
             metadata={
                 "database": published.database,

@@ -28,8 +28,10 @@ from clustering_assets.contracts import (
     SUPERSEDED_LINES,
     TableContract,
 )
+from clustering_assets.forgotten import Forgotten
 from clustering_assets.sources import online_retail, repeats
 from clustering_assets.sources.cancellations import match
+from clustering_assets.sources.customer_ids import ID_TOKENS, find_forgotten
 from clustering_assets.sources.files import (
     DEFAULT_LIMITS,
     FoundFile,
@@ -53,8 +55,10 @@ from clustering_assets.warehouse import (
     describe_table,
     has_table,
     is_disk_full,
+    record_versions,
     replace_table,
     table,
+    table_version,
     transaction,
 )
 
@@ -68,6 +72,14 @@ _KEY = ", ".join(repeats.KEY)
 _INCOMING = "bronze.incoming_"
 _TABLES = (ORDER_LINES, REJECTED_ROWS, CANCELLATIONS)
 _UNMATCHED = "UNMATCHED_CANCELLATION"
+_FORGOTTEN = "FORGOTTEN: the customer asked to be forgotten"
+_WITHOUT = "bronze.without_customers"
+"""Names the record of who is kept out of the tables as they stand."""
+
+_NOBODY = Forgotten()
+_ANY_LINE = f"""select 1 from {ORDER_LINES.qualified_name}
+    union all select 1 from {REJECTED_ROWS.qualified_name} where starts_with(reason, 'FORGOTTEN') limit 1"""
+"""A shop that has just forgotten its last customer is empty, and no mistake."""
 
 
 class NoUsableRows(Exception):
@@ -117,9 +129,16 @@ class _Plan:
 
 
 def ingest(
-    backend: Backend, folder: Path, now: datetime, layout: str | None = None, limits: Limits = DEFAULT_LIMITS
+    backend: Backend,
+    folder: Path,
+    now: datetime,
+    layout: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    forgotten: Forgotten = _NOBODY,
 ) -> bool:
     """Bring bronze in step with the source folder; return whether anything changed.
+
+    Rows of customers who are forgotten are refused, and their text is not kept.
 
     Raises
     ------
@@ -132,19 +151,23 @@ def ingest(
         raise NoUsableRows(problem)
     _drop_incoming(backend)  # a run that was killed leaves what it had read
     layouts = layouts_for(folder, layout, limits)
-    settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts))
+    without = [forgotten.digest] if forgotten.customers else []
+    settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts), *without)
     before = _recorded(backend)
     plan = _plan(folder, before, settings, now, limits)
-    if not plan.to_read and not plan.gone and {*plan.kept, *plan.noted} == set(before):
+    is_settled = (table_version(backend, _WITHOUT) or "") == forgotten.digest
+    if is_settled and not plan.to_read and not plan.gone and {*plan.kept, *plan.noted} == set(before):
         if not any(file.status == "loaded" for file in before):
             raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
         return False
     _create_incoming(backend)
     try:
-        _read_all(backend, plan, before, layouts, limits)
+        _read_all(backend, plan, before, layouts, limits, forgotten)
         with transaction(backend):
-            _apply(backend, plan)
-            if not backend.con.execute(f"select 1 from {ORDER_LINES.qualified_name} limit 1").fetchone():
+            stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
+            _apply(backend, plan, forgotten, stale)
+            record_versions(backend, {_WITHOUT: forgotten.digest})
+            if not backend.con.execute(_ANY_LINE).fetchone():
                 raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
     finally:
         _drop_incoming(backend)
@@ -156,7 +179,8 @@ def ingest(
 def bronze_version(backend: Backend) -> str:
     """Fingerprint of the content of bronze: the loaded files and how they were read."""
     files = [file for file in _recorded(backend) if file.status == "loaded"]
-    return fingerprint(*(f"{file.source_file}:{file.content_hash}:{file.settings}" for file in files))
+    without = [found] if (found := table_version(backend, _WITHOUT)) else []
+    return fingerprint(*(f"{file.source_file}:{file.content_hash}:{file.settings}" for file in files), *without)
 
 
 def _why_nothing(folder: Path, files: Sequence[SourceFile]) -> str:
@@ -280,7 +304,12 @@ def _create_incoming(backend: Backend) -> None:
 
 
 def _read_all(
-    backend: Backend, plan: _Plan, before: Sequence[SourceFile], layouts: Sequence[Layout], limits: Limits
+    backend: Backend,
+    plan: _Plan,
+    before: Sequence[SourceFile],
+    layouts: Sequence[Layout],
+    limits: Limits,
+    forgotten: Forgotten,
 ) -> None:
     for file, note in plan.to_read:
         older = [row for row in before if row.path == file.name]
@@ -290,7 +319,7 @@ def _read_all(
             plan.noted.append(_duplicate(note, plan.loaded[content]))
         else:
             try:
-                plan.noted += _read(backend, file, layouts, note, limits)
+                plan.noted += _read(backend, file, layouts, note, limits, forgotten)
                 plan.loaded[content] = file.name
             except UnusableFile as problem:
                 if isinstance(problem, UnreadableNow):
@@ -302,7 +331,12 @@ def _read_all(
 
 
 def _read(
-    backend: Backend, file: FoundFile, layouts: Sequence[Layout], note: SourceFile, limits: Limits
+    backend: Backend,
+    file: FoundFile,
+    layouts: Sequence[Layout],
+    note: SourceFile,
+    limits: Limits,
+    forgotten: Forgotten,
 ) -> list[SourceFile]:
     """Read a file whole or not at all.
 
@@ -315,7 +349,7 @@ def _read(
     notes: list[SourceFile] = []
     try:
         with closing(read_rows(backend.con, file, layouts, limits)) as sheets:
-            notes = [_load(backend, sheet, note) for sheet in sheets]
+            notes = [_load(backend, sheet, note, forgotten) for sheet in sheets]
     except UnusableFile as error:
         problem = error
     except (duckdb.Error, OSError, MemoryError) as error:
@@ -334,7 +368,7 @@ def _read(
     return notes
 
 
-def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile) -> SourceFile:
+def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile, forgotten: Forgotten) -> SourceFile:
     """Sort the staged rows of one sheet into lines, cancellations and rejected rows."""
     if isinstance(rows, UnusableSheet):
         return replace(note, source_file=rows.source, reason=f"the sheet {rows.problem}")
@@ -342,6 +376,8 @@ def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile) -> 
     written = conventions(backend.con, rows)
     _take_in_hand(backend)
     run(f"create or replace temp view candidates as {candidate_query(written, rows.layout.refine)}")
+    if forgotten.customers:
+        _refuse_forgotten(backend, candidate_query(written, rows.layout.refine), forgotten)
     found = Counter(dict(run("select fate, count(*) from candidates group by 1").fetchall()))
     fill = _Incoming(backend, rows.source, note.loaded_at)
     superseded = merged = 0
@@ -373,6 +409,29 @@ def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile) -> 
         rows_read=rows.rows + rows.unparsable,
         superseded_within=superseded,
         merged_within=merged,
+    )
+
+
+def _refuse_forgotten(backend: Backend, candidates: str, forgotten: Forgotten) -> None:
+    """Refuse the candidates of customers who are forgotten, and blank what else names one of them."""
+    run = backend.con.execute
+    find_forgotten(backend, "select customer_id as text from candidates", forgotten)
+    run("create or replace temp table refused_customers as from forgotten_texts")
+    unkept = f"""select raw_text from candidates where fate <> 'line' and raw_text is not null
+                 union all select raw_text from {RAW_REJECTS}"""
+    find_forgotten(backend, f"select unnest({ID_TOKENS}) as text from ({unkept})", forgotten)
+    is_named = f"list_has_any({ID_TOKENS}, (select list(text) from forgotten_texts))"
+    run(f"create or replace temp table naming_texts as select distinct raw_text from ({unkept}) where {is_named}")
+    run(f"""update {RAW_REJECTS} set raw_text = '', problem = 'it names a customer who asked to be forgotten'
+            where raw_text in (from naming_texts)""")
+    run(
+        f"""create or replace temp view candidates as
+            select * exclude (is_refused) replace (
+                if(is_refused, 'rejected', fate) as fate,
+                if(is_refused, '{_FORGOTTEN}', rejection) as rejection,
+                if(is_refused or raw_text in (from naming_texts), '', raw_text) as raw_text)
+            from (select *, coalesce(customer_id in (from refused_customers), false) as is_refused
+                  from ({candidates}))"""
     )
 
 
@@ -435,13 +494,15 @@ def _cancellation_query() -> str:
 # ----------------------------------------------------------------------------------------------------------- applying
 
 
-def _apply(backend: Backend, plan: _Plan) -> None:
+def _apply(backend: Backend, plan: _Plan, forgotten: Forgotten, stale: Sequence[str]) -> None:
     """Take out what is gone, put in what is new, and settle what depends on all files together."""
     if not has_table(backend, SUPERSEDED_LINES):
         replace_table(backend, SUPERSEDED_LINES, backend.table("incoming_order_lines", database="bronze").limit(0))
     for contract in _TABLES:
         _move_in(backend, contract, plan.gone)
     _delete(backend, SUPERSEDED_LINES, plan.gone)
+    if forgotten.customers and stale:
+        _forget_in(backend, stale, forgotten)
     _settle_keys(backend)
     files = [*plan.kept, *plan.noted]
     _settle_cancellations(backend, [file.source_file for file in files if file.layout == online_retail.LAYOUT.name])
@@ -459,6 +520,28 @@ def _move_in(backend: Backend, contract: TableContract, gone: set[str]) -> None:
         backend.con.execute(f"drop table {name}")
     backend.con.execute(f"alter table {incoming} rename to {contract.name}")
     describe_table(backend, contract)
+
+
+def _forget_in(backend: Backend, source_files: Sequence[str], forgotten: Forgotten) -> None:
+    """Refuse rows of customers who are forgotten in files that cannot be read anew; their last good version stays."""
+    run = backend.con.execute
+    rejected, names = REJECTED_ROWS.qualified_name, {"files": list(source_files)}
+    of_these = "source_file in (select unnest($files::varchar[]))"
+    tables = [contract.qualified_name for contract in (ORDER_LINES, SUPERSEDED_LINES, CANCELLATIONS)]
+    find_forgotten(backend, " union ".join(f"select customer_id as text from {name}" for name in tables), forgotten)
+    for name in tables:
+        is_theirs = f"{of_these} and customer_id in (from forgotten_texts)"
+        run(
+            f"""insert into {rejected} by name
+                select source_file, source_row, '{_FORGOTTEN}' as reason, '' as raw_text
+                from {name} where {is_theirs}""",
+            names,
+        )
+        run(f"delete from {name} where {is_theirs}", names)
+    for name in (rejected, CANCELLATIONS.qualified_name):
+        find_forgotten(backend, f"select unnest({ID_TOKENS}) as text from {name}", forgotten)
+        named = f"list_has_any({ID_TOKENS}, (select list(text) from forgotten_texts))"
+        run(f"update {name} set raw_text = '' where {of_these} and {named}", names)
 
 
 def _delete(backend: Backend, contract: TableContract, source_files: set[str]) -> None:

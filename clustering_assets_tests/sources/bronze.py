@@ -19,6 +19,7 @@ from clustering_assets.contracts import (
     SOURCE_FILES,
     SUPERSEDED_LINES,
 )
+from clustering_assets.forgotten import Forgotten
 from clustering_assets.sources.ingestion import ingest
 from clustering_assets.warehouse import Warehouse
 
@@ -47,10 +48,15 @@ class Bronze:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def load(self, files: Mapping[str, str | bytes] | None = None, layout: str | None = None) -> bool:
+    def load(
+        self,
+        files: Mapping[str, str | bytes] | None = None,
+        layout: str | None = None,
+        forgotten: Forgotten = Forgotten(),  # noqa: B008
+    ) -> bool:
         """Write files and bring bronze in step."""
         self.write(files or {})
-        return ingest(self.backend, self.folder, NOW, layout)
+        return ingest(self.backend, self.folder, NOW, layout, forgotten=forgotten)
 
     def assert_sound(self) -> None:
         """Check what has to hold whatever is in the files."""
