@@ -3,9 +3,15 @@
 import dagster as dg
 
 from clustering_assets.assets.exports import published_now
-from clustering_assets.contracts import ALL_TABLES, FORGOTTEN_CUSTOMERS, FULFILLED_REQUESTS
+from clustering_assets.contracts import (
+    ALL_TABLES,
+    FORGOTTEN_CUSTOMERS,
+    FULFILLED_REQUESTS,
+    MODEL_ASSIGNMENTS,
+    SEGMENT_HISTORY,
+)
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.forgetting import accept_requests, fulfil_requests
+from clustering_assets.forgetting import LAYERS_ABOVE, accept_requests, fulfil_requests
 from clustering_assets.forgotten import read_record, requests
 from clustering_assets.metadata import table_facts, table_spec
 from clustering_assets.pseudonyms import has_customers
@@ -13,6 +19,9 @@ from clustering_assets.resources import WAREHOUSE_POOL, Database, Home
 from clustering_assets.versions import fingerprint
 from clustering_assets.warehouse import utc_now
 
+_TABLES = [contract for contract in ALL_TABLES if contract.layer in LAYERS_ABOVE and has_customers(contract)]
+"""What a customer is in above bronze."""
+_OF_THEIR_OWN_JOB = {MODEL_ASSIGNMENTS, SEGMENT_HISTORY}
 _COPIES = [dg.AssetKey(["exports", "silver_workbook"]), dg.AssetKey(["exports", "gold_workbook"])]
 """What a customer is in besides the tables."""
 
@@ -39,7 +48,7 @@ def requests_to_forget(home: Home) -> dg.MaterializeResult[None]:
     specs=[
         table_spec(
             FULFILLED_REQUESTS,
-            [contract for contract in ALL_TABLES if contract.layer != "bronze" and has_customers(contract)],
+            [contract for contract in _TABLES if contract not in _OF_THEIR_OWN_JOB],
         ).merge_attributes(deps=_COPIES)
     ],
     pool=WAREHOUSE_POOL,
