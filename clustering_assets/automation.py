@@ -9,6 +9,7 @@ import dagster as dg
 from clustering_assets.alerts import alerts
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.forgotten import requests
+from clustering_assets.lost_runs import end_lost_runs
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.source_changes import Look, last_look, look
 from clustering_assets.versions import fingerprint
@@ -160,9 +161,21 @@ def requests_to_forget(home: Home) -> dg.RunRequest | dg.SkipReason:
     return dg.RunRequest(run_key=fingerprint(stamps, f"{utc_now():%Y-%m-%d %H}"))
 
 
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process is gone, so that those in the queue behind them begin. Starts no run.",
+)
+def lost_runs(context: dg.SensorEvaluationContext, home: Home) -> dg.SkipReason:
+    """Look for runs whose process is gone."""
+    lost = end_lost_runs(Path(home.path), context.instance)
+    return dg.SkipReason(f"Ended as failed: {', '.join(lost)}." if lost else "Every run is alive.")
+
+
 SENSORS = [
     source_folder,
     requests_to_forget,
+    lost_runs,
     alerts,
     dg.AutomationConditionSensorDefinition(
         "downstream_of_changes",

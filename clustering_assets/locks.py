@@ -72,3 +72,39 @@ def one_run_at_a_time(home: Path, waits: bool = True) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextmanager
+def sign_of_life(home: Path, run_id: str) -> Iterator[None]:
+    """Show that a run is alive for as long as its process is, for `dead_runs` to see.
+
+    Where nothing can be written, nothing is shown: what comes next says so.
+    """
+    sign = home / "runs" / "alive" / run_id
+    try:
+        sign.parent.mkdir(parents=True, exist_ok=True)
+        file = sign.open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(str(os.getpid()))  # one who looks before this is written knows that the lock may not be held yet
+        file.flush()
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+
+
+def dead_runs(home: Path) -> Iterator[str]:
+    """Yield the runs whose process is gone without a word, and forget each one when the next is asked for."""
+    for sign in sorted((home / "runs" / "alive").glob("*")):
+        with suppress(FileNotFoundError), sign.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if file.read() and sign.exists():  # one that ended well takes its sign away before it lets go of it
+                yield sign.name
+                sign.unlink(missing_ok=True)

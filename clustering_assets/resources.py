@@ -12,7 +12,8 @@ from pydantic import Field
 from clustering_assets.config import parse_day, read_environment
 from clustering_assets.durable import remove_leftovers
 from clustering_assets.failures import log_errors_in
-from clustering_assets.locks import Busy, one_run_at_a_time
+from clustering_assets.locks import Busy, one_run_at_a_time, sign_of_life
+from clustering_assets.lost_runs import end_lost_runs
 from clustering_assets.sources.files import DEFAULT_LIMITS, Limits
 from clustering_assets.warehouse import Warehouse
 
@@ -41,8 +42,13 @@ class Home(dg.ConfigurableResource[Any]):
             return
         log_errors_in(Path(self.path))
         try:
-            with one_run_at_a_time(Path(self.path), waits=self.lock_wait > 0):
+            with (
+                sign_of_life(Path(self.path), context.run.run_id),
+                one_run_at_a_time(Path(self.path), waits=self.lock_wait > 0),
+            ):
                 remove_leftovers(Path(self.path))
+                if context.instance is not None:
+                    end_lost_runs(Path(self.path), context.instance)
                 yield self
         except Busy as error:
             raise dg.Failure(str(error)) from error

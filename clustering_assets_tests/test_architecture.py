@@ -22,6 +22,7 @@ ORCHESTRATION = {
     "config",
     "definitions",
     "failures",
+    "lost_runs",
     "metadata",
     "resources",
     "run",
