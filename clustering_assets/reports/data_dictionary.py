@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from clustering_assets.contracts import ALL_TABLES, Column, Imputation, TableContract
+from clustering_assets.contracts import ALL_TABLES, PUBLICATION, Column, Imputation, TableContract
 
 DICTIONARY_HEADER = ("Column", "Type", "Unit", "Group", "Missing value", "Range", "Description")
 
@@ -41,7 +41,7 @@ def render_data_dictionary() -> str:
         "# Data dictionary",
         "Generated from `clustering_assets/contracts.py` by `python -m clustering_assets.reports.data_dictionary`; "
         "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends.",
-        *(_section(table) for table in ALL_TABLES),
+        *(_section(table) for table in (*ALL_TABLES, PUBLICATION)),
     ]
     return "\n\n".join(sections) + "\n"
 
