@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from clustering_assets.alerts import alerts
+from clustering_assets.clean_up import clean_up, daily_clean_up
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.forgotten import requests
 from clustering_assets.lost_runs import end_lost_runs
@@ -44,7 +46,14 @@ forget_customers = dg.define_asset_job(
     selection=dg.AssetSelection.all() - _VALIDATION - _APPLIED - _HISTORY,
     description="Everything, without the customers in the folder `forget` of the home, and nothing left of them.",
 )
-JOBS = [everything, out_of_time_validation, apply_model, segment_history, forget_customers]
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    everything,
+    out_of_time_validation,
+    apply_model,
+    segment_history,
+    forget_customers,
+    clean_up,
+]
 
 SCHEDULES = [
     dg.ScheduleDefinition(
@@ -71,6 +80,7 @@ SCHEDULES = [
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="On the first of the month: the month that ended joins the history of the segments.",
     ),
+    daily_clean_up,
 ]
 
 _SHOWN = 5

@@ -30,6 +30,10 @@ class Environment:
     pseudonym_key: str | None = field(repr=False)
     memory_limit: str
     lock_wait: float
+    least_rows_kept: float
+    keep_exports: int
+    keep_models: int
+    keep_run_days: int
     publish_url: str | None = field(repr=False)
     publish_schema: str
     publish_dropped_columns: str
@@ -84,7 +88,25 @@ def read_environment() -> Environment:
             os.environ.get("CLUSTERING_MAX_EXPANDED_SIZE") or "50GB", "CLUSTERING_MAX_EXPANDED_SIZE"
         ),
         allow_links=os.environ.get("CLUSTERING_ALLOW_LINKS") == "1",
+        least_rows_kept=_share(os.environ.get("CLUSTERING_LEAST_ROWS_KEPT") or "0.1", "CLUSTERING_LEAST_ROWS_KEPT"),
+        keep_exports=_whole_number(
+            os.environ.get("CLUSTERING_KEEP_EXPORTS") or "12", "CLUSTERING_KEEP_EXPORTS", least=1
+        ),
+        keep_models=_whole_number(os.environ.get("CLUSTERING_KEEP_MODELS") or "24", "CLUSTERING_KEEP_MODELS", least=1),
+        keep_run_days=_whole_number(
+            os.environ.get("CLUSTERING_KEEP_RUN_DAYS") or "90", "CLUSTERING_KEEP_RUN_DAYS", least=1
+        ),
     )
+
+
+def _share(text: str, name: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise BadSetting(f"{name} is {text!r}; it has to be a share from 0 to 1, such as 0.1")
+    return share
 
 
 def parse_day(text: str | None, name: str) -> date | None:
@@ -107,9 +129,9 @@ def _seconds(text: str, name: str) -> float:
     return seconds
 
 
-def _whole_number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise BadSetting(f"{name} is {text!r}; it has to be a whole number, 0 or more")
+def _whole_number(text: str, name: str, least: int = 0) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise BadSetting(f"{name} is {text!r}; it has to be a whole number, {least} or more")
     return int(text)
 
 

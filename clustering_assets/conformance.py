@@ -7,27 +7,22 @@ from typing import TYPE_CHECKING
 import ibis
 import ibis.expr.types as ir
 
-from clustering_assets.contracts import (
-    CANCELLATIONS,
-    ORDER_LINES,
-    REJECTED_ROWS,
-    SOURCE_FILES,
-    SUPERSEDED_LINES,
-    TableContract,
-)
+from clustering_assets.contracts import ALL_TABLES, TableContract
 from clustering_assets.warehouse import has_table, table
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 _SAME_TYPE = {"timestamp(6)": "timestamp"}
+_PLACE = ("source_file", "source_row")
+_OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
 
 
 def violations(backend: Backend, contract: TableContract) -> list[str]:
     """Name every way in which a table differs from its contract, in words; empty when it conforms.
 
-    Columns and types are compared, then nulls in required columns, values out of range (NaN included) and keys
-    that occur twice are counted.
+    Columns and types are compared, then nulls in required columns, values out of range (NaN included), keys that occur
+    twice, and rows that miss their partner in another table are counted. In a table that is not there, none is missed.
     """
     if not has_table(backend, contract):
         return [f"the table {contract.qualified_name} does not exist: materialize it"]
@@ -37,14 +32,36 @@ def violations(backend: Backend, contract: TableContract) -> list[str]:
     expected = {column.name: column.type for column in contract.columns}
     if list(found.items()) != list(expected.items()):
         return _different_columns(found, expected)
-    counts = _broken_rules(rows, contract)
+    rules = _broken_rules(rows, contract)
+    counts = {rule: ibis.ifelse(broken, 1, 0).sum() for rule, broken in rules.items()}
     counted = rows.aggregate(**counts).to_pyarrow().to_pylist()[0] if counts else {}
-    broken = [f"{count:,} rows: {rule}" for rule, count in counted.items() if count]
-    keys = rows.group_by(list(contract.key)).aggregate(times=rows.count())
-    repeated = int(keys.filter(keys.times > 1).count().execute())
+    broken = [f"{count:,} rows: {rule}{_example(rows, rules[rule])}" for rule, count in counted.items() if count]
+    repeated = _repeated_keys(backend, contract)
     if repeated:
         broken.append(f"{repeated:,} keys ({', '.join(contract.key)}) occur more than once")
-    return broken
+    if contract.never_empty and not backend.con.execute(f"select 1 from {contract.qualified_name} limit 1").fetchone():
+        broken.append("the table is empty")
+    return [*broken, *_without_partner(backend, contract)]
+
+
+def _example(rows: ir.Table, rule: ir.BooleanValue) -> str:
+    """Name the first row of a source file that breaks a rule, where the rows have one."""
+    if not {*_PLACE} <= {*rows.columns}:
+        return ""
+    first = rows.filter(rule).order_by(_PLACE).select(*_PLACE).limit(1).to_pyarrow().to_pylist()[0]
+    return f", such as row {first['source_row']} of {first['source_file']}"
+
+
+def _repeated_keys(backend: Backend, contract: TableContract) -> int:
+    """Count keys that occur twice; only rows whose hash does are compared, which takes a fraction of the time."""
+    key, name = ", ".join(contract.key), contract.qualified_name
+    [(repeated,)] = backend.con.execute(
+        f"""with suspect as (select hash({key}) as hash from {name} group by 1 having count(*) > 1)
+            select count(*) from (
+                select 1 from {name} where hash({key}) in (select hash from suspect)
+                group by {key} having count(*) > 1)"""
+    ).fetchall()
+    return int(repeated)
 
 
 def _different_columns(found: dict[str, str], expected: dict[str, str]) -> list[str]:
@@ -58,7 +75,7 @@ def _different_columns(found: dict[str, str], expected: dict[str, str]) -> list[
     return differences or [f"the columns stand in another order: {', '.join(found)}"]
 
 
-def _broken_rules(rows: ir.Table, contract: TableContract) -> dict[str, ir.IntegerScalar]:
+def _broken_rules(rows: ir.Table, contract: TableContract) -> dict[str, ir.BooleanValue]:
     rules: dict[str, ir.BooleanValue] = {}
     for column in contract.columns:
         value = rows[column.name]
@@ -70,41 +87,34 @@ def _broken_rules(rows: ir.Table, contract: TableContract) -> dict[str, ir.Integ
             rules[f"{column.name} is below {column.minimum:g}"] = value < column.minimum
         if column.maximum is not None:
             rules[f"{column.name} is above {column.maximum:g}"] = value > column.maximum
-    return {rule: ibis.ifelse(broken, 1, 0).sum() for rule, broken in rules.items()}
+        if column.allowed:
+            rules[f"{column.name} is none of {', '.join(column.allowed)}"] = value.notin(column.allowed)
+    return rules
 
 
-def unaccounted_rows(backend: Backend) -> list[str]:
-    """Name every source file whose rows read are not the rows kept, rejected, superseded and merged.
+def _without_partner(backend: Backend, contract: TableContract) -> list[str]:
+    found = []
+    for column in contract.columns:
+        table_there, _, column_there = column.references.rpartition(".")
+        if table_there and has_table(backend, _OF_NAME[table_there]):
+            absent = _absent(backend, contract.qualified_name, (column.name,), table_there, (column_there,))
+            if absent:
+                found.append(f"{absent:,} rows: {column.name} is not in {column.references}")
+    other = contract.row_for_each
+    if other and has_table(backend, _OF_NAME[other]):
+        here, there = contract.qualified_name, _OF_NAME[other].key
+        for rows, rest, keys, rest_keys in ((here, other, contract.key, there), (other, here, there, contract.key)):
+            absent = _absent(backend, rows, keys, rest, rest_keys)
+            if absent:
+                found.append(f"{absent:,} rows of {rows} have no row in {rest}: materialize both again")
+    return found
 
-    The rows kept and rejected are counted in the tables, not taken from ``bronze.source_files``.
-    """
-    wrong = backend.con.execute(
-        f"""
-        with claimed as (
-            select source_file, sum(rows_read) as read, sum(rows_kept) as kept, sum(rows_rejected) as rejected,
-                   sum(rows_superseded) as superseded, sum(rows_merged) as merged
-            from {SOURCE_FILES.qualified_name} group by 1),
-        found as (
-            select source_file, count(*) filter (place = 'kept') as kept,
-                   count(*) filter (place = 'rejected') as rejected,
-                   count(*) filter (place = 'superseded') as superseded, count(*) filter (place = 'merged') as merged
-            from (select source_file, 'kept' as place from {ORDER_LINES.qualified_name}
-                  union all select source_file, 'rejected' from {REJECTED_ROWS.qualified_name}
-                  union all select source_file, 'superseded' from {SUPERSEDED_LINES.qualified_name}
-                  union all select source_file, if(outcome = 'superseded', outcome, 'merged')
-                            from {CANCELLATIONS.qualified_name} where outcome <> 'unmatched')
-            group by 1)
-        select source_file, claimed.read, claimed.kept, coalesce(found.kept, 0), claimed.rejected,
-               coalesce(found.rejected, 0), claimed.superseded, claimed.merged
-        from claimed full join found using (source_file)
-        where claimed.read is null
-           or claimed.read <> claimed.kept + claimed.rejected + claimed.superseded + claimed.merged
-           or claimed.kept <> coalesce(found.kept, 0) or claimed.rejected <> coalesce(found.rejected, 0)
-           or claimed.superseded < coalesce(found.superseded, 0) or claimed.merged < coalesce(found.merged, 0)
-        order by source_file"""
+
+def _absent(backend: Backend, rows: str, keys: tuple[str, ...], others: str, other_keys: tuple[str, ...]) -> int:
+    """Count rows whose key is not among the others; a key that is null is none."""
+    same = " and ".join(f"rows.{key} = others.{other}" for key, other in zip(keys, other_keys, strict=True))
+    known = " and ".join(f"rows.{key} is not null" for key in keys)
+    [(count,)] = backend.con.execute(
+        f"select count(*) from {rows} as rows anti join {others} as others on {same} where {known}"
     ).fetchall()
-    return [
-        f"{file}: {read} rows read, {kept} kept ({kept_found} found), {rejected} rejected ({rejected_found} found), "
-        f"{superseded} superseded, {merged} merged"
-        for file, read, kept, kept_found, rejected, rejected_found, superseded, merged in wrong
-    ]
+    return int(count)

@@ -46,6 +46,10 @@ class Column:
         ``table.column`` names that the column is made of, where they cannot be read off an expression.
     personal
         Whether a value can point to a person: it is never shown in clear in metadata, logs or pictures.
+    allowed
+        The only values that a text may have; empty where any text will do.
+    references
+        ``layer.table.column`` in which every value that is not null is found; empty where there is no such column.
     """
 
     name: str
@@ -59,11 +63,21 @@ class Column:
     imputation: Imputation | None = None
     source: tuple[str, ...] = ()
     personal: bool = False
+    allowed: tuple[str, ...] = ()
+    references: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TableContract:
-    """A table: where it lives, what one row stands for, its key and its columns in order."""
+    """A table: where it lives, what one row stands for, its key and its columns in order.
+
+    Parameters
+    ----------
+    row_for_each
+        ``layer.table`` with a row of the same key for each row of this one, and no other; empty where there is none.
+    never_empty
+        Whether a table without rows is a fault. Such a table is also not to lose most of its rows from run to run.
+    """
 
     layer: str
     name: str
@@ -71,6 +85,8 @@ class TableContract:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    row_for_each: str = ""
+    never_empty: bool = False
 
     @property
     def qualified_name(self) -> str:
@@ -90,8 +106,18 @@ class TableContract:
         raise KeyError(f"{self.qualified_name} has no column {name!r}")
 
 
-def _text(name: str, description: str, *, required: bool = False, personal: bool = False) -> Column:
-    return Column(name, "string", description, required=required, personal=personal)
+def _text(
+    name: str,
+    description: str,
+    *,
+    required: bool = False,
+    personal: bool = False,
+    allowed: tuple[str, ...] = (),
+    references: str = "",
+) -> Column:
+    return Column(
+        name, "string", description, required=required, personal=personal, allowed=allowed, references=references
+    )
 
 
 def _customer_id(source: str) -> Column:
@@ -105,6 +131,8 @@ def _count(name: str, description: str, unit: str = "", *, required: bool = True
 def _moment(name: str, description: str, *, required: bool = False) -> Column:
     return Column(name, "timestamp", description, unit="UTC", required=required)
 
+
+_SOURCE_FILE = "bronze.source_files.source_file"
 
 _LINE_COLUMNS = (
     _text("order_id", "Order number.", required=True, personal=True),
@@ -124,7 +152,9 @@ _LINE_COLUMNS = (
     _text("brand", "Brand."),
     _text("return_reason", "Why the units came back, in the customer's words.", personal=True),
     _text("source_customer_id", "The customer id as the source wrote it.", required=True, personal=True),
-    _text("source_file", "File the line came from, relative to the source folder.", required=True),
+    _text(
+        "source_file", "File the line came from, relative to the source folder.", required=True, references=_SOURCE_FILE
+    ),
     Column("source_row", "int64", "Row of that file or sheet, the first row being 1.", required=True, minimum=1),
     _text("quality_flags", "Codes of what was repaired in the line, joined by ';'; empty when clean.", required=True),
     _moment("ingested_at", "When the line entered the warehouse.", required=True),
@@ -140,6 +170,7 @@ ORDER_LINES = TableContract(
     "One row per SKU of an order of a customer",
     ("order_id", "customer_id", "sku"),
     _LINE_COLUMNS,
+    never_empty=True,
 )
 
 REJECTED_ROWS = TableContract(
@@ -149,7 +180,12 @@ REJECTED_ROWS = TableContract(
     "One row per refused row of a source file",
     ("source_file", "source_row"),
     (
-        _text("source_file", "File the row came from, relative to the source folder.", required=True),
+        _text(
+            "source_file",
+            "File the row came from, relative to the source folder.",
+            required=True,
+            references=_SOURCE_FILE,
+        ),
         Column("source_row", "int64", "Row of that file or sheet, the first row being 1.", required=True, minimum=1),
         _text("reason", "Why the row was refused; starts with a code such as NO_CUSTOMER.", required=True),
         _text("raw_text", "The row as the source had it.", required=True, personal=True),
@@ -167,7 +203,12 @@ SOURCE_FILES = TableContract(
         _text("content_hash", "SHA-256 of the file's bytes; empty when it could not be read.", required=True),
         Column("size_bytes", "int64", "Size of the file.", "bytes", required=True, minimum=0),
         _text("layout", "Source layout that was recognised; empty when none was."),
-        _text("status", "loaded, duplicate, unusable or ignored.", required=True),
+        _text(
+            "status",
+            "What became of the file.",
+            required=True,
+            allowed=("loaded", "duplicate", "unusable", "ignored"),
+        ),
         _text("reason", "Why the file was not loaded and what to do; or how it was read.", required=True),
         _count("rows_read", "Rows found in the file, its header aside.", "rows"),
         _count("rows_kept", "Rows that are order lines now.", "rows"),
@@ -195,7 +236,12 @@ CANCELLATIONS = TableContract(
     "One row per cancellation row of a source file",
     ("source_file", "source_row"),
     (
-        _text("source_file", "File the row came from, relative to the source folder.", required=True),
+        _text(
+            "source_file",
+            "File the row came from, relative to the source folder.",
+            required=True,
+            references=_SOURCE_FILE,
+        ),
         Column("source_row", "int64", "Row of that file or sheet, the first row being 1.", required=True, minimum=1),
         _text("order_id", "Number of the cancellation.", required=True, personal=True),
         _text("customer_id", "Canonical customer id.", required=True, personal=True),
@@ -203,7 +249,12 @@ CANCELLATIONS = TableContract(
         _moment("cancelled_at", "When it was booked."),
         Column("quantity", "int64", "Units cancelled.", "units", required=True, minimum=1),
         Column("matched_quantity", "int64", "Units for which a purchase was found.", "units", required=True, minimum=0),
-        _text("outcome", "matched, partly matched, unmatched, or superseded by a later file.", required=True),
+        _text(
+            "outcome",
+            "Whether a purchase was found; superseded: a later file has the cancellation too.",
+            required=True,
+            allowed=("matched", "partly matched", "unmatched", "superseded"),
+        ),
         _text("raw_text", "The row as the source had it.", required=True, personal=True),
     ),
 )
@@ -227,6 +278,7 @@ FILE_STATE = TableContract(
         _count("superseded_within", "Rows superseded by another row of the same file.", "rows"),
         _count("merged_within", "Rows added up into another row of the same file.", "rows"),
     ),
+    row_for_each="bronze.source_files",
 )
 
 FORGOTTEN_CUSTOMERS = TableContract(
@@ -349,6 +401,7 @@ CUSTOMER_FEATURES = TableContract(
             "string",
             "Days from first order to as_of: New <= 90 < Growing <= 180 < Mature <= 365 < Veteran.",
             group="timing",
+            allowed=("New", "Growing", "Mature", "Veteran"),
         ),
         _feature(
             "recency",
@@ -534,6 +587,7 @@ CUSTOMER_FEATURES = TableContract(
         ),
         Column("computed_at", "timestamp", "When the row was computed.", "UTC", required=True, group="record"),
     ),
+    never_empty=True,
 )
 
 CLUSTERING_FEATURES: tuple[Column, ...] = tuple(
@@ -549,7 +603,9 @@ IMPUTATION_LOG = TableContract(
     ("feature",),
     (
         _text("feature", "Column of silver.customer_features.", required=True),
-        _text("rule", "core, zero or mean.", required=True),
+        _text(
+            "rule", "Rule of the feature's contract.", required=True, allowed=tuple(str(rule) for rule in Imputation)
+        ),
         _count("nulls_found", "Customers without a value, before anybody was dropped.", "customers"),
         _count("values_filled", "Kept customers whose value was filled.", "customers"),
         Column("fill_value", "float64", "The value that was filled; null where nothing could be."),
@@ -580,7 +636,10 @@ IMPUTED_FEATURES = TableContract(
         _count("imputed_count", "Clustering features of the customer that were imputed.", "features"),
         _text("imputed", "Their names, joined by ';'.", required=True),
     ),
+    row_for_each=CUSTOMER_FEATURES.qualified_name,
 )
+
+_SCALINGS = ("yeo-johnson", "robust", "standard")
 
 SCALED_FEATURES = TableContract(
     "gold",
@@ -620,7 +679,7 @@ SCALED_FEATURES = TableContract(
             maximum=1,
             source=("silver.imputed_features.imputed_count",),
         ),
-        _text("scaling_method", "yeo-johnson, robust or standard.", required=True),
+        _text("scaling_method", "How the features were scaled.", required=True, allowed=_SCALINGS),
         Column(
             "quality_flags",
             "string",
@@ -630,13 +689,15 @@ SCALED_FEATURES = TableContract(
         ),
         _moment("processed_at", "When the row was computed.", required=True),
     ),
+    row_for_each=CUSTOMER_FEATURES.qualified_name,
+    never_empty=True,
 )
 
 SEGMENT_MODEL = TableContract(
     "gold",
     "segment_model",
-    "The fitted models: their parameters, what they were chosen from, how good the result is and what changed since "
-    "the fit before. gold.customer_segments names the newest.",
+    "The fitted models whose files are kept: their parameters, what they were chosen from, how good the result is and "
+    "what changed since the fit before. gold.customer_segments names the newest.",
     "One row per fitted model",
     ("model_run_id",),
     (
@@ -644,7 +705,7 @@ SEGMENT_MODEL = TableContract(
         _moment("fitted_at", "When the model was fitted.", required=True),
         _text("input_version", "Fingerprint of silver that the model was fitted on.", required=True),
         _text("parameters", "Configured parameters, as JSON.", required=True),
-        _text("scaling_method", "yeo-johnson, robust or standard.", required=True),
+        _text("scaling_method", "How the features were scaled.", required=True, allowed=_SCALINGS),
         _text("ignored_features", "Features left out (constant or null for everybody), joined by ';'.", required=True),
         _count("customers", "Customers that were segmented.", "customers"),
         _count("segments", "Segments found, the outliers aside.", "segments"),
@@ -693,7 +754,11 @@ SEGMENT_MODEL = TableContract(
             1,
         ),
     ),
+    never_empty=True,
 )
+
+_FIT = "gold.segment_model.model_run_id"
+_PROFILED = "gold.segment_profiles.segment_id"
 
 CUSTOMER_SEGMENTS = TableContract(
     "gold",
@@ -703,15 +768,17 @@ CUSTOMER_SEGMENTS = TableContract(
     ("customer_id",),
     (
         _text("customer_id", "Canonical customer id.", required=True, personal=True),
-        Column("segment_id", "int64", "Segment; -1 is an outlier.", required=True, minimum=-1),
+        Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, references=_PROFILED),
         _text("segment_name", "Name of the segment.", required=True),
         Column("sub_segment_id", "int64", "Segment within the segment, where it has an inner structure.", minimum=0),
         Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
         Column("map_x", "float64", "Horizontal place on the t-SNE map.", required=True),
         Column("map_y", "float64", "Vertical place on the t-SNE map.", required=True),
-        _text("model_run_id", "The fit that assigned the customer.", required=True),
+        _text("model_run_id", "The fit that assigned the customer.", required=True, references=_FIT),
         _moment("assigned_at", "When the customer was assigned.", required=True),
     ),
+    row_for_each=SCALED_FEATURES.qualified_name,
+    never_empty=True,
 )
 
 
@@ -737,7 +804,16 @@ SEGMENT_PROFILES = TableContract(
     "One row per segment, the outliers included",
     ("segment_id",),
     (
-        Column("segment_id", "int64", "Segment; -1 is the outliers.", "", True, -1, source=(_SEGMENT_ID,)),
+        Column(
+            "segment_id",
+            "int64",
+            "Segment; -1 is the outliers.",
+            "",
+            True,
+            -1,
+            source=(_SEGMENT_ID,),
+            references=_SEGMENT_ID,
+        ),
         Column("segment_name", "string", "Name, unique within a run.", required=True, source=_OF_BEHAVIOUR),
         Column(
             "description",
@@ -828,6 +904,7 @@ SEGMENT_PROFILES = TableContract(
         ),
         _text("saving_assumption", "What the saving is reckoned from, in one sentence.", required=True),
     ),
+    never_empty=True,
 )
 
 CUSTOMER_REASONS = TableContract(
@@ -838,7 +915,16 @@ CUSTOMER_REASONS = TableContract(
     ("customer_id",),
     (
         _customer_id(f"{CUSTOMER_SEGMENTS.qualified_name}.customer_id"),
-        Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, source=(_SEGMENT_ID,)),
+        Column(
+            "segment_id",
+            "int64",
+            "Segment; -1 is an outlier.",
+            "",
+            True,
+            -1,
+            source=(_SEGMENT_ID,),
+            references=_PROFILED,
+        ),
         Column(
             "distance",
             "float64",
@@ -865,6 +951,8 @@ CUSTOMER_REASONS = TableContract(
             for number, most in enumerate(("most", "second most", "third most"), start=1)
         ),
     ),
+    row_for_each=CUSTOMER_SEGMENTS.qualified_name,
+    never_empty=True,
 )
 
 SEGMENT_CHANGES = TableContract(
@@ -875,15 +963,26 @@ SEGMENT_CHANGES = TableContract(
     ("customer_id",),
     (
         _text("customer_id", "Canonical customer id.", required=True, personal=True),
-        _text("change", "moved, joined (was not there before) or left (is there no more).", required=True),
+        _text(
+            "change",
+            "joined: was not there before; left: is there no more.",
+            required=True,
+            allowed=("moved", "joined", "left"),
+        ),
         Column("from_segment_id", "int64", "Segment before, -1 for an outlier; null for who joined.", minimum=-1),
         _text("from_segment_name", "Name of that segment at the time."),
-        Column("to_segment_id", "int64", "Segment now, -1 for an outlier; null for who left.", minimum=-1),
+        Column(
+            "to_segment_id",
+            "int64",
+            "Segment now, -1 for an outlier; null for who left.",
+            minimum=-1,
+            references=_PROFILED,
+        ),
         _text("to_segment_name", "Name of that segment."),
         _share("share_of_from", "Customers who went the same way, of those in the segment before."),
         _share("share_of_to", "Customers who came the same way, of those in the segment now."),
         _text("from_model_run_id", "The fit before.", required=True),
-        _text("model_run_id", "The fit that gave the segment now.", required=True),
+        _text("model_run_id", "The fit that gave the segment now.", required=True, references=_FIT),
         _moment("changed_at", "When the change was found.", required=True),
     ),
 )
@@ -907,9 +1006,11 @@ MODEL_ASSIGNMENTS = TableContract(
             True,
             0,
         ),
-        _text("model_run_id", "The fit that was applied.", required=True),
+        _text("model_run_id", "The fit that was applied.", required=True, references=_FIT),
         _moment("assigned_at", "When it was applied.", required=True),
     ),
+    row_for_each=CUSTOMER_FEATURES.qualified_name,
+    never_empty=True,
 )
 
 SEGMENT_HISTORY = TableContract(
@@ -960,13 +1061,24 @@ OUT_OF_TIME_VALIDATION = TableContract(
     (
         _moment("as_of", "Day that the groups were made on, from what was known at its end.", required=True),
         Column("horizon_days", "int64", "Days after it whose behaviour counts.", "days", required=True, minimum=1),
-        _text("target", "future_return_rate, future_return_value or future_order_value.", required=True),
-        _text("scale", "values, or ranks, on which no single customer decides.", required=True),
+        _text(
+            "target",
+            "What the customers did in those days.",
+            required=True,
+            allowed=("future_return_rate", "future_return_value", "future_order_value"),
+        ),
+        _text(
+            "scale",
+            "On ranks no single customer decides.",
+            required=True,
+            allowed=("values", "ranks"),
+        ),
         _text(
             "method",
-            "segments (the outliers a group of their own), rfm_cells (quintiles of recency, frequency and money), "
-            "rfm_score (their sum), rfm_kmeans (as many groups as there are segments) or return_rate_deciles.",
+            "How customers were grouped. segments: the outliers a group of their own; rfm_cells: quintiles of recency, "
+            "frequency and money; rfm_score: their sum; rfm_kmeans: as many groups as there are segments.",
             required=True,
+            allowed=("segments", "rfm_cells", "rfm_score", "rfm_kmeans", "return_rate_deciles"),
         ),
         _count("known_customers", "Customers known on the day, who were grouped.", "customers"),
         _count("customers", "Those of them that have the target.", "customers"),
@@ -1040,3 +1152,9 @@ PUBLICATION = TableContract(
         _moment("published_at", "When it was published.", required=True),
     ),
 )
+
+WORKBOOKS: dict[str, tuple[str, TableContract]] = {
+    "silver_workbook": ("silver_customer_features", CUSTOMER_FEATURES),
+    "gold_workbook": ("gold_cluster_processed", SCALED_FEATURES),
+}
+"""Export -> how the names of its files begin, and the table that it holds."""

@@ -13,8 +13,7 @@ from clustering_assets.assets.silver import silver
 from clustering_assets.assets.validation import validation
 from clustering_assets.automation import JOBS, SCHEDULES, SENSORS, following
 from clustering_assets.checks import CHECKS
-from clustering_assets.config import read_environment
-from clustering_assets.resources import Database, Home, QualityLimits, SourceFolder
+from clustering_assets.resources import resources
 
 
 def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
@@ -23,27 +22,8 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     Parameters
     ----------
     **overrides
-        ``home``, ``source``, ``database`` or ``quality_limits``, in place of those that the environment gives.
+        Resources by name, such as ``home``, in place of those that the environment gives.
     """
-    environment = read_environment()
-    resources = {
-        "home": Home(
-            path=str(environment.home), memory_limit=environment.memory_limit, lock_wait=environment.lock_wait
-        ),
-        "source": SourceFolder(
-            path=str(environment.source_dir),
-            layout=environment.source_layout,
-            as_of=environment.as_of.isoformat() if environment.as_of else None,
-            max_expanded_size=environment.max_expanded_size,
-            allow_links=environment.allow_links,
-        ),
-        "database": Database(
-            url=dg.EnvVar("CLUSTERING_PUBLISH_URL") if environment.publish_url else None,
-            schema_name=environment.publish_schema,
-            dropped_columns=environment.publish_dropped_columns,
-        ),
-        "quality_limits": QualityLimits(),
-    }
     followers = following([silver, gold, silver_workbook, gold_workbook, database_tables])
     return dg.Definitions(
         assets=[bronze, *followers, model_assignments, history, validation, *FORGETTING],
@@ -51,7 +31,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
-        resources={**resources, **overrides},
+        resources={**resources(), **overrides},
         # DuckDB has one writing process, and five steps one after the other need no process each
         executor=dg.in_process_executor,
     )

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from clustering_assets.acceptance import ContractBroken
 from clustering_assets.config import BadSetting
 from clustering_assets.durable import CannotWrite
 from clustering_assets.forgetting import NotForgotten
@@ -69,6 +70,7 @@ def in_one_sentence() -> Iterator[None]:
         BadMapping,
         BadSetting,
         CannotWrite,
+        ContractBroken,
         NoCustomers,
         NotForgotten,
         NoUsableRows,

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clustering_assets.acceptance import accepted
 from clustering_assets.contracts import (
+    ALL_TABLES,
     CLUSTERING_FEATURES,
     CUSTOMER_REASONS,
     CUSTOMER_SEGMENTS,
@@ -46,12 +48,12 @@ from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION
 from clustering_assets.warehouse import (
     drop_table,
+    forget_versions,
     has_table,
     record_versions,
     recorded_names,
     replace_table,
     table,
-    transaction,
 )
 
 if TYPE_CHECKING:
@@ -274,10 +276,15 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
     Killed in between, a run leaves the tables as they were and a file that none of them names; it was recorded before,
     so that the next run removes it. A table of customers by the pseudonyms of another key goes: nobody knows any more
     who they are.
+
+    Raises
+    ------
+    ContractBroken
+        If a table would break its contract; the tables stay as they were.
     """
     record_versions(backend, {f"{_MODEL_FILE}{found.facts.model_run_id}": version})
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
-    with transaction(backend):
+    with accepted(backend, found.tables):
         for contract, rows in found.tables.items():
             replace_table(backend, contract, rows)
         record_versions(backend, {contract.qualified_name: version for contract in found.tables})
@@ -303,6 +310,32 @@ def remove_orphans(backend: Backend, home: Path) -> None:
             model_path(home, model_run_id).unlink(missing_ok=True)
 
 
+def remove_old_models(backend: Backend, home: Path, keep: int) -> None:
+    """Remove all but the newest models, but none that another table refers to: their files and their rows.
+
+    Killed in between, a run leaves files that no row names, which the next one removes.
+    """
+    named = f"{SEGMENT_MODEL.qualified_name}.model_run_id"
+    in_use = {
+        model_run_id
+        for contract in ALL_TABLES
+        for column in contract.columns
+        if column.references == named and has_table(backend, contract)
+        for model_run_id in table(backend, contract)[column.name].to_pyarrow().unique().to_pylist()
+    }
+    models = table(backend, SEGMENT_MODEL).select("model_run_id", "fitted_at").to_pyarrow().to_pylist()
+    newest_first = sorted(models, key=lambda row: (row["fitted_at"], row["model_run_id"]), reverse=True)
+    old = [row["model_run_id"] for row in newest_first[keep:] if row["model_run_id"] not in in_use]
+    if old:
+        with accepted(backend, [SEGMENT_MODEL]):
+            backend.con.execute(
+                f"delete from {SEGMENT_MODEL.qualified_name} where model_run_id in (select unnest($1))", [old]
+            )
+        for model_run_id in old:
+            model_path(home, model_run_id).unlink(missing_ok=True)
+        forget_versions(backend, [f"{_MODEL_FILE}{model_run_id}" for model_run_id in old])
+
+
 def find_model(backend: Backend, model_run_id: str | None = None) -> dict[str, Any]:
     """Return the row of ``gold.segment_model`` of a fit, by default of the one that gave the customers their segments.
 
@@ -320,7 +353,10 @@ def find_model(backend: Backend, model_run_id: str | None = None) -> dict[str, A
         [model_run_id] = table(backend, CUSTOMER_SEGMENTS).model_run_id.to_pyarrow().unique().to_pylist()
     if model_run_id not in models:
         there = ", ".join(f"{name} ({row['fitted_at']:%Y-%m-%d %H:%M} UTC)" for name, row in models.items())
-        raise UnusableModel(f"There is no model {model_run_id!r}; there is {there}.")
+        raise UnusableModel(
+            f"There is no model {model_run_id!r}; there is {there}. Old models are removed: CLUSTERING_KEEP_MODELS "
+            "says how many stay."
+        )
     return models[model_run_id]
 
 

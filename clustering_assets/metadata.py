@@ -73,6 +73,8 @@ def _table_column(column: Column, in_key: bool) -> dg.TableColumn:
             nullable=not column.required,
             unique=False,
             other=[f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+            + ([f"one of {', '.join(column.allowed)}"] if column.allowed else [])
+            + ([f"found in {column.references}"] if column.references else [])
             + (["part of the key"] if in_key else []),
         ),
         tags={"group": column.group} if column.group else {},

@@ -1,8 +1,15 @@
-"""Whether the figures of a segmentation are within limits, and what to do where not. The limits are set elsewhere."""
+"""Whether figures of tables and of a segmentation are within limits, set elsewhere, and what to do where not."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+
+from clustering_assets.comparison import MISSING, Change
+
+_SHOWN = 10
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +98,63 @@ def judge(measure: Measure, figure: float | None, lowest: float | None, highest:
     passed = (lowest is None or figure >= lowest) and (highest is None or figure <= highest)
     sentence = f"{measure.meaning} is {figure:.3g}; it should be {' and '.join(limits)}."
     return passed, sentence if passed else f"{sentence} {measure.advice}"
+
+
+def lost_or_grown(rows: Change | None, at_least: float, at_most: float) -> list[str]:
+    """Say so where a table has many fewer or many more rows than before it was last written."""
+    if rows is None or not rows.before or rows.now is None or at_least <= rows.now / rows.before <= at_most:
+        return []
+    return [
+        f"There are {rows.now:,.0f} rows, and there were {rows.before:,.0f}: {rows.now / rows.before:.3g} times as "
+        f"many, which should be {at_least:g} to {at_most:g}. Look in bronze/source_files for files that went, "
+        "came twice or were cut short."
+    ]
+
+
+def shifted_shares(figures: Mapping[str, Change], most: float) -> list[str]:
+    """Name the columns in which many more or many fewer rows lack a value of their own than before."""
+    return [
+        f"{name.removeprefix(MISSING)} lacks a value in {share.now:.1%} of the rows, and did in {share.before:.1%}. If "
+        "the sources did not mean to change, look at the newest files in bronze/source_files."
+        for name, share in sorted(figures.items())
+        if name.startswith(MISSING) and share.before is not None and share.now is not None
+        if abs(share.now - share.before) > most
+    ]
+
+
+def many_rejected(share: Change | None, most: float) -> list[str]:
+    """Say so where a large share of the rows read was rejected."""
+    if share is None or share.now is None or share.now <= most:
+        return []
+    return [
+        f"{share.now:.1%} of the rows were rejected; it should be at most {most:.1%}. bronze/rejected_rows says why, "
+        "row by row, and its metadata how many for which reason."
+    ]
+
+
+def implausible_newest_order(newest: Change | None, today: date, most_days_old: float | None) -> list[str]:
+    """Say so where the newest order is in the future, earlier than that of before, or older than it may be."""
+    if newest is None or newest.now is None:
+        return []
+    day, problems = _EPOCH + timedelta(newest.now), []
+    if day > today + timedelta(days=1):
+        problems.append(f"The newest order is of {day}, which is in the future: correct its date in the source.")
+    if newest.before is not None and newest.now < newest.before:
+        before = _EPOCH + timedelta(newest.before)
+        problems.append(
+            f"The newest order is of {day}, and it was of {before} before: look for a file that went or was cut short."
+        )
+    if most_days_old is not None and (today - day).days > most_days_old:
+        problems.append(
+            f"The newest order is of {day}, more than {most_days_old:g} days ago: find out where files stay."
+        )
+    return problems
+
+
+def never_seen(kind: str, values: Sequence[str]) -> list[str]:
+    """Name values that there were none of in any load before."""
+    if not values:
+        return []
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    named = ", ".join(repr(value) for value in values[:_SHOWN])
+    return [f"Never seen before as {kind}: {named}{more}. If one is misspelt, correct it in the source."]

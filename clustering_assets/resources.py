@@ -110,9 +110,47 @@ class Database(dg.ConfigurableResource[Any]):
     )
 
 
-class QualityLimits(dg.ConfigurableResource[Any]):
-    """Limits beyond which a check of the segmentation warns; figures on a limit are within it."""
+class Retention(dg.ConfigurableResource[Any]):
+    """What is kept of what runs leave behind; the newest of everything always is."""
 
+    keep_exports: int = Field(default=12, ge=1, description="Newest workbooks of each kind that stay.")
+    keep_models: int = Field(
+        default=24, ge=1, description="Newest models that stay, beside those that a table names as in use."
+    )
+    keep_run_days: int = Field(default=90, ge=1, description="Days that Dagster's records of a run stay.")
+
+
+class QualityLimits(dg.ConfigurableResource[Any]):
+    """Limits of the tables and of the segmentation; figures on a limit are within it.
+
+    Beyond the first one nothing is written; beyond the others a check warns.
+    """
+
+    least_rows_kept: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Least share of the order lines, and of the customers, of the last good run that a new one has to "
+        "have: below it the tables stay as they were. 0 allows any loss.",
+    )
+
+    min_row_ratio: float = Field(
+        default=0.9, ge=0, le=1, description="Least number of rows of a table, divided by that of the run before."
+    )
+    max_row_ratio: float = Field(
+        default=3.0, ge=1, description="Largest number of rows of a table, divided by that of the run before."
+    )
+    max_missing_share_change: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Largest change, since the run before, of the share of rows that lack a value in a column: of "
+        "order lines that have none, and of customers whose feature was filled in.",
+    )
+    max_rejected_share: float = Field(default=0.05, ge=0, le=1, description="Largest share of rows that were rejected.")
+    max_newest_order_days: float | None = Field(
+        default=None, ge=0, description="Days that the newest order may be old. Default: any."
+    )
     min_outlier_share: float = Field(
         default=0.001,
         ge=0,
@@ -149,3 +187,31 @@ class QualityLimits(dg.ConfigurableResource[Any]):
     max_segment_size_drift: float = Field(
         default=0.25, ge=0, description="Largest PSI of the segments' sizes against the fit before; as for a feature."
     )
+
+
+def resources() -> dict[str, dg.ConfigurableResource[Any]]:
+    """Return the resources by name, as the environment says."""
+    environment = read_environment()
+    return {
+        "home": Home(
+            path=str(environment.home), memory_limit=environment.memory_limit, lock_wait=environment.lock_wait
+        ),
+        "source": SourceFolder(
+            path=str(environment.source_dir),
+            layout=environment.source_layout,
+            as_of=environment.as_of.isoformat() if environment.as_of else None,
+            max_expanded_size=environment.max_expanded_size,
+            allow_links=environment.allow_links,
+        ),
+        "database": Database(
+            url=dg.EnvVar("CLUSTERING_PUBLISH_URL") if environment.publish_url else None,
+            schema_name=environment.publish_schema,
+            dropped_columns=environment.publish_dropped_columns,
+        ),
+        "quality_limits": QualityLimits(least_rows_kept=environment.least_rows_kept),
+        "retention": Retention(
+            keep_exports=environment.keep_exports,
+            keep_models=environment.keep_models,
+            keep_run_days=environment.keep_run_days,
+        ),
+    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ibis
 import ibis.expr.types as ir
 
+from clustering_assets.acceptance import accepted
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
     DROPPED_CUSTOMERS,
@@ -30,7 +31,7 @@ from clustering_assets.pseudonyms import (
     tables_with_customers,
     what_ids_are,
 )
-from clustering_assets.warehouse import record_versions, replace_table, table, transaction
+from clustering_assets.warehouse import record_versions, replace_table, table
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -73,7 +74,12 @@ def silver_lineage() -> dict[TableContract, dict[str, frozenset[tuple[str, str]]
 
 
 def write_silver(
-    backend: Backend, as_of: date | None, version: str, now: datetime, pseudonym_key: str | None = None
+    backend: Backend,
+    as_of: date | None,
+    version: str,
+    now: datetime,
+    pseudonym_key: str | None = None,
+    least_rows_kept: float = 0.0,
 ) -> None:
     """Compute the silver tables from bronze and write them in one transaction.
 
@@ -89,9 +95,13 @@ def write_silver(
         Moment to record as ``computed_at`` (UTC).
     pseudonym_key
         Key of the pseudonyms that stand for the customers; None for clear ids.
+    least_rows_kept
+        Share of the number of customers before that there has to be.
 
     Raises
     ------
+    ContractBroken
+        If a table would break its contract or lose too many rows; the tables stay as they were.
     NoCustomers
         If no customer is left; the tables stay as they were.
     """
@@ -111,7 +121,7 @@ def write_silver(
             raise NoCustomers(_why_nobody(tables[DROPPED_CUSTOMERS]))
         if pseudonym_key:
             hide_ids(backend, {f"kept_{each.name}": each for each in tables if has_customers(each)}, pseudonym_key)
-        with transaction(backend):
+        with accepted(backend, tables, least_rows_kept):
             _record_ids(backend, pseudonym_key)
             for contract, rows in tables.items():
                 stamped = rows.mutate(computed_at=ibis.literal(now)) if contract is CUSTOMER_FEATURES else rows

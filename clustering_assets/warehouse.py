@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -293,7 +293,7 @@ def describe_table(backend: Backend, contract: TableContract) -> None:
 def drop_table(backend: Backend, contract: TableContract) -> None:
     """Remove a table, and the record of what it was made of."""
     backend.con.execute(f"drop table {contract.qualified_name}")
-    backend.con.execute(f"delete from {_VERSIONS} where name = $1", [contract.qualified_name])
+    forget_versions(backend, [contract.qualified_name])
 
 
 def _literal(text: str) -> str:
@@ -324,6 +324,11 @@ def record_versions(backend: Backend, versions: Mapping[str, str]) -> None:
     now = utc_now()
     for name, version in versions.items():
         backend.con.execute(f"insert or replace into {_VERSIONS} values ($1, $2, $3)", [name, version, now])
+
+
+def forget_versions(backend: Backend, names: Sequence[str]) -> None:
+    """Forget what tables or exports were made of that are no more."""
+    backend.con.execute(f"delete from {_VERSIONS} where name in (select unnest($1))", [list(names)])
 
 
 def utc_now() -> datetime:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from clustering_assets.conformance import unaccounted_rows, violations
+from clustering_assets.conformance import violations
 from clustering_assets.contracts import ORDER_LINES, Column, TableContract
+from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 from clustering_assets.warehouse import replace_table
 from clustering_assets_tests.sources.bronze import Bronze, csv_text, opened, order_lines
 
@@ -99,7 +100,10 @@ def test_a_table_that_is_written_by_its_contract_keeps_it(bronze: Bronze) -> Non
 
 def test_violations_are_counted_and_listed_together(bronze: Bronze) -> None:
     bronze.rows("update bronze.order_lines set sku = null, quantity = 0")
-    assert violations(bronze.backend, ORDER_LINES) == ["2 rows: sku is null", "2 rows: quantity is below 1"]
+    assert violations(bronze.backend, ORDER_LINES) == [
+        "2 rows: sku is null, such as row 2 of b.csv",
+        "2 rows: quantity is below 1, such as row 2 of b.csv",
+    ]
 
 
 BREAKING = {
@@ -124,6 +128,8 @@ BREAKING = {
 
 @pytest.mark.parametrize("statement", BREAKING)
 def test_a_file_whose_account_does_not_come_out_is_named(bronze: Bronze, statement: str) -> None:
-    assert unaccounted_rows(bronze.backend) == []
+    assert EVERY_ROW_ACCOUNTED_FOR.faults(bronze.backend) == []
     bronze.rows(statement)
-    assert {sentence.split(":")[0] for sentence in unaccounted_rows(bronze.backend)} == BREAKING[statement]
+    assert {sentence.split(":")[0] for sentence in EVERY_ROW_ACCOUNTED_FOR.faults(bronze.backend)} == BREAKING[
+        statement
+    ]

@@ -269,7 +269,7 @@ def test_the_job_writes_a_row_per_day_target_scale_and_method(
         assert violations(backend, OUT_OF_TIME_VALIDATION) == []
     rows = validation(shop)
     assert len(rows) == 2 * len(TARGETS) * 2 * 5
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+    assert {check.passed for check in result.get_asset_check_evaluations()} == {True}
     assert set(materializations(result)) == {"gold/out_of_time_validation"}
 
 
@@ -349,7 +349,7 @@ def test_a_source_without_values_leaves_the_values_undefined(tmp_path: Path) -> 
     with_values = rows["target"] != "future_return_rate"
     assert rows.loc[with_values, "eta_squared"].isna().all()
     assert rows.loc[~with_values, "eta_squared"].notna().all()
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+    assert {check.passed for check in result.get_asset_check_evaluations()} == {True}
     assert "not defined" in str(materializations(result)["gold/out_of_time_validation"]["validation"].value)
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from clustering_assets.contracts import CUSTOMER_FEATURES, PUBLICATION, PUBLISHED, SCALED_FEATURES, TableContract
+from clustering_assets.contracts import PUBLICATION, PUBLISHED, WORKBOOKS
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.pseudonyms import CLEAR, ids_in
-from clustering_assets.resources import WAREHOUSE_POOL, Database, Home
+from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Retention
 from clustering_assets.versions import PUBLISHING_VERSION, fingerprint
 from clustering_assets.warehouse import (
+    forget_versions,
     record_versions,
     table,
     table_version,
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from clustering_assets.publishing.content import Content
     from clustering_assets.publishing.publish import Published
 
-_EXPORT_VERSION = "1"
-_SILVER, _GOLD = "silver_customer_features", "gold_cluster_processed"
+_EXPORT_VERSION = "2"
 
 
-def _workbook_spec(name: str, contract: TableContract, stem: str) -> dg.AssetSpec:
+def _workbook_spec(name: str) -> dg.AssetSpec:
+    stem, contract = WORKBOOKS[name]
     return dg.AssetSpec(
         ["exports", name],
         deps=[asset_key(contract)],
@@ -44,16 +45,16 @@ def _workbook_spec(name: str, contract: TableContract, stem: str) -> dg.AssetSpe
     )
 
 
-@dg.multi_asset(specs=[_workbook_spec("silver_workbook", CUSTOMER_FEATURES, _SILVER)], pool=WAREHOUSE_POOL)
-def silver_workbook(home: Home) -> dg.MaterializeResult[None]:
+@dg.multi_asset(specs=[_workbook_spec("silver_workbook")], pool=WAREHOUSE_POOL)
+def silver_workbook(home: Home, retention: Retention) -> dg.MaterializeResult[None]:
     """Write the silver table as a workbook, unless the last one holds the same."""
-    return _workbook(home, CUSTOMER_FEATURES, _SILVER)
+    return _workbook(home, "silver_workbook", retention.keep_exports)
 
 
-@dg.multi_asset(specs=[_workbook_spec("gold_workbook", SCALED_FEATURES, _GOLD)], pool=WAREHOUSE_POOL)
-def gold_workbook(home: Home) -> dg.MaterializeResult[None]:
+@dg.multi_asset(specs=[_workbook_spec("gold_workbook")], pool=WAREHOUSE_POOL)
+def gold_workbook(home: Home, retention: Retention) -> dg.MaterializeResult[None]:
     """Write the scaled features as a workbook, unless the last one holds the same."""
-    return _workbook(home, SCALED_FEATURES, _GOLD)
+    return _workbook(home, "gold_workbook", retention.keep_exports)
 
 
 def _remove_other_ids(backend: "Backend", home: Home, stem: str, ids: str) -> None:
@@ -64,8 +65,22 @@ def _remove_other_ids(backend: "Backend", home: Home, stem: str, ids: str) -> No
                 path.unlink()
 
 
-def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeResult[None]:
+def _remove_old(home: Home, stem: str, keep: int) -> None:
+    """Remove all but the newest workbooks, now that the newest is there whole."""
+    from clustering_assets.reports.workbook import exports_of
+
+    old = exports_of(home.exports, stem)[:-keep]
+    if old:
+        with home.warehouse.connect() as backend:
+            forget_versions(backend, [f"exports.{path.name}" for path in old])
+    for path in old:
+        path.unlink(missing_ok=True)
+
+
+def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
     from clustering_assets.reports.workbook import newest_export, next_export, write_workbook
+
+    stem, contract = WORKBOOKS[name]
 
     with in_one_sentence():
         with home.warehouse.connect() as backend:
@@ -86,6 +101,7 @@ def _workbook(home: Home, contract: TableContract, stem: str) -> dg.MaterializeR
                 record_versions(backend, {f"exports.{path.name}": version})
         if changed:
             write_workbook(path, contract, rows)
+        _remove_old(home, stem, keep)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(path),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from clustering_assets.acceptance import accepted
 from clustering_assets.config import ApplyConfig, GoldConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
@@ -30,7 +31,7 @@ from clustering_assets.metadata import (
     table_spec,
     verbatim,
 )
-from clustering_assets.resources import WAREHOUSE_POOL, Home
+from clustering_assets.resources import WAREHOUSE_POOL, Home, Retention
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
@@ -39,7 +40,6 @@ from clustering_assets.warehouse import (
     replace_table,
     table,
     table_version,
-    transaction,
     utc_now,
 )
 
@@ -84,13 +84,15 @@ _UPSTREAM = {
     ],
     pool=WAREHOUSE_POOL,
 )
-def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> Iterator[dg.MaterializeResult[None]]:
+def gold(
+    context: dg.AssetExecutionContext, config: GoldConfig, home: Home, retention: Retention
+) -> Iterator[dg.MaterializeResult[None]]:
     """Fit the segmentation, unless silver and the settings are the same as last time.
 
     If they are the same and just the file of the model was lost, the file is made again and no table changes.
     """
     # pandas, scikit-learn and openTSNE are not loaded with the code location, only when they are needed
-    from clustering_assets.gold import read_earlier_fit, remove_orphans, write_gold
+    from clustering_assets.gold import read_earlier_fit, remove_old_models, remove_orphans, write_gold
     from clustering_assets.segmentation.vocabulary import load_vocabulary
 
     with in_one_sentence():
@@ -119,6 +121,7 @@ def gold(context: dg.AssetExecutionContext, config: GoldConfig, home: Home) -> I
                 else:
                     save_model(path, found.segmenter, found.facts)
         with home.warehouse.connect() as backend:
+            remove_old_models(backend, home.warehouse.home, retention.keep_models)
             reports = _reports(backend, home)
             for contract in _UPSTREAM:
                 yield dg.MaterializeResult(
@@ -310,7 +313,7 @@ def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, ho
         if changed:
             context.log.info("applying the model of %s to %s customers", model["fitted_at"], f"{len(customers):,}")
             assigned = apply_model(home.warehouse.home, model["model_run_id"], customers, utc_now())
-            with home.warehouse.connect() as backend, transaction(backend):
+            with home.warehouse.connect() as backend, accepted(backend, [MODEL_ASSIGNMENTS]):
                 replace_table(backend, MODEL_ASSIGNMENTS, assigned)
                 record_versions(backend, {MODEL_ASSIGNMENTS.qualified_name: version})
         drift = drift_since(home.warehouse.home, model["model_run_id"], customers, imputed)

@@ -18,7 +18,7 @@ from clustering_assets.contracts import (
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
-from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint
@@ -39,7 +39,11 @@ _TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURE
     pool=WAREHOUSE_POOL,
 )
 def silver(
-    context: dg.AssetExecutionContext, config: SilverConfig, home: Home, source: SourceFolder
+    context: dg.AssetExecutionContext,
+    config: SilverConfig,
+    home: Home,
+    source: SourceFolder,
+    quality_limits: QualityLimits,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Compute the features of all customers, unless bronze, the day to look from and the pseudonym key are the same."""
     with in_one_sentence(), home.warehouse.connect() as backend:
@@ -49,7 +53,9 @@ def silver(
         changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
         if changed:
             context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
-            write_silver(backend, as_of, version, utc_now(), home.pseudonym_key)
+            write_silver(
+                backend, as_of, version, utc_now(), home.pseudonym_key, least_rows_kept=quality_limits.least_rows_kept
+            )
         for contract in _TABLES:
             yield dg.MaterializeResult(
                 asset_key=asset_key(contract),

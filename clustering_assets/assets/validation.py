@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from clustering_assets.acceptance import accepted
 from clustering_assets.config import SegmentationConfig, ValidationConfig, parse_day
 from clustering_assets.contracts import ORDER_LINES, OUT_OF_TIME_VALIDATION
 from clustering_assets.failures import in_one_sentence
@@ -18,7 +19,6 @@ from clustering_assets.warehouse import (
     replace_table,
     table,
     table_version,
-    transaction,
     utc_now,
 )
 
@@ -56,7 +56,7 @@ def validation(
             context.log.info("segmenting the customers known on %s", ", ".join(map(str, observed)))
             parameters = config.model_dump(include=set(SegmentationConfig.model_fields))
             found = validate(observed, parameters).assign(horizon_days=config.horizon_days, validated_at=utc_now())
-            with home.warehouse.connect() as backend, transaction(backend):
+            with home.warehouse.connect() as backend, accepted(backend, [OUT_OF_TIME_VALIDATION]):
                 replace_table(backend, OUT_OF_TIME_VALIDATION, found)
                 record_versions(backend, {_NAME: version})
         with home.warehouse.connect() as backend:

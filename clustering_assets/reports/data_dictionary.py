@@ -30,8 +30,8 @@ def dictionary_row(column: Column) -> tuple[str, ...]:
         column.unit,
         column.group,
         missing_value,
-        _range(column.minimum, column.maximum),
-        column.description,
+        _range(column.minimum, column.maximum) or " / ".join(column.allowed),
+        f"{column.description} Found in {column.references}." if column.references else column.description,
     )
 
 
@@ -40,7 +40,8 @@ def render_data_dictionary() -> str:
     sections = [
         "# Data dictionary",
         "Generated from `clustering_assets/contracts.py` by `python -m clustering_assets.reports.data_dictionary`; "
-        "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends.",
+        "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends; "
+        "of texts it lists all that there may be.",
         *(_section(table) for table in (*ALL_TABLES, PUBLICATION)),
     ]
     return "\n\n".join(sections) + "\n"
@@ -53,10 +54,17 @@ def _section(table: TableContract) -> str:
             f"## {table.qualified_name}",
             "",
             table.description,
-            f"{table.grain}; key: {', '.join(f'`{name}`' for name in table.key)}; {len(table.columns)} columns.",
+            f"{table.grain}{_rows(table)}; key: {', '.join(f'`{name}`' for name in table.key)}; "
+            f"{len(table.columns)} columns.",
             "",
             *(f"| {' | '.join(map(_escape, row))} |" for row in rows),
         )
+    )
+
+
+def _rows(table: TableContract) -> str:
+    return (f", for each of {table.row_for_each}" if table.row_for_each else "") + (
+        "; never empty" if table.never_empty else ""
     )
 
 

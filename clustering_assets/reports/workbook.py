@@ -64,6 +64,7 @@ _LOOKS_LIKE_ESCAPE = r"_x[0-9A-Fa-f]{4}_"
 
 _ROWS_AT_A_TIME = 2048
 _MOMENT = "%Y%m%d_%H%M%S"
+_ROW = b"<row "
 _FIXED_DATE = datetime(1980, 1, 1)  # the earliest a zip file can hold; the same table gives the same bytes
 
 
@@ -102,9 +103,14 @@ _NOTES = {
 }
 
 
+def exports_of(folder: Path, stem: str) -> list[Path]:
+    """Return the exports with a stem, in the order of their names: the newest last."""
+    return sorted(folder.glob(f"{stem}_????????_??????.xlsx"))
+
+
 def newest_export(folder: Path, stem: str) -> Path | None:
     """Return the export that was written last, of those with a stem: the last by name."""
-    return max(folder.glob(f"{stem}_????????_??????.xlsx"), default=None)
+    return next(reversed(exports_of(folder, stem)), None)
 
 
 def next_export(folder: Path, stem: str, now: datetime) -> Path:
@@ -178,6 +184,20 @@ def write_workbook(
             _write_package(file, skeleton, cells, len(contract.columns), sheet_count, rows_per_sheet)
         size = beside.stat().st_size
     return WorkbookFacts(path, table.num_rows, table.num_columns, size, sheet_count, **counts)
+
+
+def count_rows(path: Path) -> int:
+    """Count the rows of the table that a workbook holds, whole or not: the headers and the dictionary aside."""
+    rows = 0
+    with zipfile.ZipFile(path) as package:
+        sheets = [name for name in package.namelist() if name.startswith("xl/worksheets/sheet")]
+        for number in range(1, len(sheets)):  # the last one is the dictionary
+            tail = b""
+            with package.open(f"xl/worksheets/sheet{number}.xml") as sheet:
+                while chunk := sheet.read(1 << 20):
+                    rows += (tail + chunk).count(_ROW)
+                    tail = chunk[1 - len(_ROW) :]
+    return rows - (len(sheets) - 1)
 
 
 def _conform(rows: pa.Table | Iterable[pa.RecordBatch], contract: TableContract) -> pa.Table:
@@ -304,7 +324,7 @@ def _add_dictionary(
     for row, text in enumerate(introduction, start=1):
         sheet.write_string(row, 0, text)
     top = len(introduction) + 2
-    for position, (name, width) in enumerate(zip(DICTIONARY_HEADER, (36, 11, 12, 11, 48, 12, 90), strict=True)):
+    for position, (name, width) in enumerate(zip(DICTIONARY_HEADER, (36, 11, 12, 11, 48, 32, 90), strict=True)):
         sheet.write_string(top, position, name, header)
         sheet.set_column(position, position, width)
     for row, column in enumerate(contract.columns, start=top + 1):

@@ -19,6 +19,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 
+from clustering_assets.acceptance import accepted
 from clustering_assets.contracts import (
     CANCELLATIONS,
     FILE_STATE,
@@ -59,7 +60,6 @@ from clustering_assets.warehouse import (
     replace_table,
     table,
     table_version,
-    transaction,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ READER_VERSION = "1"
 _KEY = ", ".join(repeats.KEY)
 _INCOMING = "bronze.incoming_"
 _TABLES = (ORDER_LINES, REJECTED_ROWS, CANCELLATIONS)
+_WRITTEN = (*_TABLES, SUPERSEDED_LINES, SOURCE_FILES, FILE_STATE)
 _UNMATCHED = "UNMATCHED_CANCELLATION"
 _FORGOTTEN = "FORGOTTEN: the customer asked to be forgotten"
 _WITHOUT = "bronze.without_customers"
@@ -135,13 +136,27 @@ def ingest(
     layout: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     forgotten: Forgotten = _NOBODY,
+    least_rows_kept: float = 0.0,
 ) -> bool:
     """Bring bronze in step with the source folder; return whether anything changed.
 
     Rows of customers who are forgotten are refused, and their text is not kept.
 
+    Parameters
+    ----------
+    now
+        Moment to record (UTC).
+    layout
+        The only layout of all files; None where each is recognised.
+    limits
+        What a file may take before it is refused.
+    least_rows_kept
+        Share of the order lines before that have to be there afterwards.
+
     Raises
     ------
+    ContractBroken
+        If a table would break its contract or lose too many rows; the tables stay as they were.
     NoUsableRows
         If the folder gives no order line; the tables stay as they were.
     mapping.BadMapping
@@ -163,7 +178,7 @@ def ingest(
     _create_incoming(backend)
     try:
         _read_all(backend, plan, before, layouts, limits, forgotten)
-        with transaction(backend):
+        with accepted(backend, _WRITTEN, least_rows_kept):
             stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
             _apply(backend, plan, forgotten, stale)
             record_versions(backend, {_WITHOUT: forgotten.digest})

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clustering_assets.conformance import unaccounted_rows, violations
+from clustering_assets.conformance import violations
 from clustering_assets.contracts import (
     CANCELLATIONS,
     FILE_STATE,
@@ -20,6 +20,7 @@ from clustering_assets.contracts import (
     SUPERSEDED_LINES,
 )
 from clustering_assets.forgotten import Forgotten
+from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 from clustering_assets.sources.ingestion import ingest
 from clustering_assets.warehouse import Warehouse
 
@@ -61,7 +62,7 @@ class Bronze:
     def assert_sound(self) -> None:
         """Check what has to hold whatever is in the files."""
         assert [fault for table in TABLES for fault in violations(self.backend, table)] == []
-        assert unaccounted_rows(self.backend) == []
+        assert EVERY_ROW_ACCOUNTED_FOR.faults(self.backend) == []
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return self.backend.con.execute(query).fetchall()

@@ -1,0 +1,113 @@
+"""What tables were like when they were last written, for checks to compare with: figures, and values seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clustering_assets.contracts import (
+    CUSTOMER_FEATURES,
+    IMPUTATION_LOG,
+    ORDER_LINES,
+    SOURCE_FILES,
+    TableContract,
+)
+from clustering_assets.warehouse import utc_now
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+ROWS, NEWEST_ORDER, REJECTED_SHARE, MISSING = "rows", "newest order", "rejected share", "missing "
+"""Names of figures: rows, day of the newest order since 1970, share of the rows read, and before a column's name the
+share of the rows that have no value of their own in it."""
+
+_FIGURES, _SEEN = "main.table_figures", "main.values_seen"
+
+_LINE_FIGURES = {
+    ROWS: "count(*)",
+    NEWEST_ORDER: "epoch(max(order_date)) / 86400",
+    REJECTED_SHARE: f"(select sum(rows_rejected) / nullif(sum(rows_read), 0) from {SOURCE_FILES.qualified_name})",
+    **{
+        f"{MISSING}{column.name}": f'avg(("{column.name}" is null)::int)'
+        for column in ORDER_LINES.columns
+        if not column.required
+    },
+}
+_MEASURES = {
+    ORDER_LINES: f"""
+        select unnest({[*_LINE_FIGURES]}), unnest(measured)
+        from (select [{", ".join(f"({figure})::double" for figure in _LINE_FIGURES.values())}] as measured
+              from {ORDER_LINES.qualified_name})""",
+    CUSTOMER_FEATURES: f"""
+        select '{ROWS}', count(*) from {CUSTOMER_FEATURES.qualified_name}
+        union all
+        select '{MISSING}' || feature, values_filled / (select count(*) from {CUSTOMER_FEATURES.qualified_name})
+        from {IMPUTATION_LOG.qualified_name}""",
+}
+_PLACES = {
+    "category": ORDER_LINES,
+    "brand": ORDER_LINES,
+    "layout": SOURCE_FILES,
+}
+"""Column -> table whose values are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure of a table as it is, and as it was before the table was last written; None where there was none."""
+
+    before: float | None
+    now: float | None
+
+
+def record(backend: Backend, contracts: Collection[TableContract]) -> None:
+    """Measure tables that were written and remember their values, in the transaction that writes them."""
+    run = backend.con.execute
+    run(
+        f"""create table if not exists {_FIGURES} (
+            name varchar, figure varchar, before double, now double, written_at timestamp,
+            primary key (name, figure))"""
+    )
+    run(
+        f"""create table if not exists {_SEEN} (
+            kind varchar, value varchar, first_seen timestamp, primary key (kind, value))"""
+    )
+    written_at = utc_now()
+    for contract in contracts:
+        if contract in _MEASURES:
+            run(
+                f"""insert or replace into {_FIGURES}
+                    select $1, figure, f.now, measured, $2
+                    from ({_MEASURES[contract]}) as m(figure, measured)
+                    left join (from {_FIGURES} where name = $1) as f using (figure)""",
+                [contract.qualified_name, written_at],
+            )
+        for column in (column for column, table in _PLACES.items() if table is contract):
+            run(
+                f"""insert or ignore into {_SEEN} select distinct $1, {column}, $2::timestamp
+                    from {contract.qualified_name} where {column} is not null""",
+                [column, written_at],
+            )
+
+
+def changes(backend: Backend, contract: TableContract) -> dict[str, Change]:
+    """Return the figures of a table by name; empty where none were recorded."""
+    if "table_figures" not in backend.list_tables(database="main"):
+        return {}
+    found = backend.con.execute(
+        f"select figure, before, now from {_FIGURES} where name = $1", [contract.qualified_name]
+    ).fetchall()
+    return {figure: Change(before, now) for figure, before, now in found}
+
+
+def new_values(backend: Backend, column: str) -> list[str]:
+    """Return the values of a column that nobody had seen before bronze was last written; none at the first load."""
+    if "values_seen" not in backend.list_tables(database="main"):
+        return []
+    found = backend.con.execute(
+        f"""select value, first_seen = (select max(written_at) from {_FIGURES} where name = $2) as is_new
+            from {_SEEN} where kind = $1 order by value""",
+        [column, ORDER_LINES.qualified_name],
+    ).fetchall()
+    return [str(value) for value, is_new in found if is_new] if not all(is_new for _, is_new in found) else []
