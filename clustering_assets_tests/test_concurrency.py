@@ -14,7 +14,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from clustering_assets.automation import JOBS
+from clustering_assets.definitions import defs
 from clustering_assets.locks import Busy, one_run_at_a_time, process_in_words
+from clustering_assets.resources import WAREHOUSE_POOL
 from clustering_assets.warehouse import Warehouse, WarehouseHeld, WarehouseUnavailable
 from clustering_assets_tests.conftest import Shop, make_shop
 
@@ -169,3 +172,9 @@ def test_two_runs_of_the_command_at_once_both_end_well(tmp_path: Path) -> None:
     with shop.warehouse.connect() as backend:
         [(models,)] = backend.con.execute("select count(*) from gold.segment_model").fetchall()
     assert models == 1
+
+
+@pytest.mark.parametrize("job", [job.name for job in JOBS])
+def test_every_step_that_opens_the_warehouse_is_in_its_pool(job: str) -> None:
+    steps = [node.definition for node in defs.resolve_job_def(job).nodes]
+    assert {step.pool for step in steps if "home" in step.required_resource_keys} <= {WAREHOUSE_POOL}

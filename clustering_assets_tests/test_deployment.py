@@ -163,7 +163,7 @@ def deployment(postgresql: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     """Start what the units start, with the folders and ports of the test in the place of theirs."""
     folder = tmp_path_factory.mktemp("deployment")
     shop = make_shop(folder, customers=60, lines=1_500)
-    postgresql.run("postgres", "create database dagster", "create database business")
+    postgresql.run("postgres", "create database dagster", "create database deployed")
     (folder / "dagster").mkdir()
     instance = (CHECKOUT / "dagster.yaml").read_text() + (DEPLOY / "dagster-postgres.yaml").read_text()
     (folder / "dagster" / "dagster.yaml").write_text(instance)
@@ -171,7 +171,7 @@ def deployment(postgresql: Server, tmp_path_factory: pytest.TempPathFactory) -> 
         **{name: value for name, value in os.environ.items() if not name.startswith("CLUSTERING_")},
         "CLUSTERING_HOME": str(shop.home),
         "CLUSTERING_SOURCE_DIR": str(shop.source),
-        "CLUSTERING_PUBLISH_URL": postgresql.url("business"),
+        "CLUSTERING_PUBLISH_URL": postgresql.url("deployed"),
         "DAGSTER_HOME": str(folder / "dagster"),
         "DAGSTER_POSTGRES_URL": postgresql.url("dagster").replace("postgresql:", "postgresql+psycopg2:"),
         "PYTHONPATH": str(CHECKOUT),
@@ -224,7 +224,7 @@ def test_a_run_of_everything_leaves_its_history_in_postgresql_and_its_tables_in_
     assert not list((deployment.folder / "dagster").rglob("*.db")), "nothing of the history is in files"
     with deployment.shop.warehouse.connect() as backend:
         customers = backend.con.execute("select count(*) from gold.customer_segments").fetchall()
-    assert customers == postgresql.run("business", "select count(*) from customer_segments.customer_segments")
+    assert customers == postgresql.run("deployed", "select count(*) from customer_segments.customer_segments")
     alive = [Path(sys.executable).parent / "dagster-daemon", "liveness-check"]
     until(lambda: subprocess.run(alive, env=deployment.environment, capture_output=True).returncode == 0, "the daemon")
 

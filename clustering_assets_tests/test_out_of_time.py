@@ -360,7 +360,6 @@ def test_it_runs_monthly_and_not_with_everything() -> None:
     schedule = defs.get_repository_def().get_schedule_def("monthly_out_of_time_validation")
     assert schedule.job_name == "out_of_time_validation"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    assert defs.resolve_job_def("out_of_time_validation").tags["warehouse"] == "writes"
     ticks = schedule.cron_schedule
     assert ticks == "0 4 1 * *"
 
