@@ -146,7 +146,7 @@ def in_pieces(ran: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop
     return shop, checking(shop)
 
 
-@pytest.mark.parametrize("check", KEYS)
+@pytest.mark.parametrize("check", sorted(KEYS))
 def test_each_check_fails_on_what_it_is_there_for(
     ran: Shop, in_pieces: tuple[Shop, dg.Definitions], check: str
 ) -> None:
