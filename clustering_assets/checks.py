@@ -60,8 +60,8 @@ def _result(problems: list[str], fine: str, severity: dg.AssetCheckSeverity, **w
 def _contract_checks(layer: str) -> dg.AssetChecksDefinition:
     """All that has to hold of the tables of a layer.
 
-    Those that are written together are checked in one step, and what comes after any of them waits for all; Dagster makes
-    steps of their own of tables that come at another point of the graph.
+    Those that are written together are checked in one step, and what comes after any of them waits for all; Dagster
+    makes steps of their own of tables that come at another point of the graph.
     """
     tables = {asset_key(known): known for known in ALL_TABLES if known.layer == layer and known not in BOOKKEEPING}
     identities = {
