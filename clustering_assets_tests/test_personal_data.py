@@ -18,10 +18,11 @@ import dagster as dg
 import pytest
 
 from clustering_assets import run
-from clustering_assets.conformance import unaccounted_rows, violations
+from clustering_assets.conformance import violations
 from clustering_assets.contracts import ALL_TABLES, FORGOTTEN_CUSTOMERS, FULFILLED_REQUESTS
 from clustering_assets.definitions import build_defs
 from clustering_assets.failures import ERROR_LOG
+from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 from clustering_assets.warehouse import has_table
 from clustering_assets_tests.byte_search import Search
 from clustering_assets_tests.conftest import Shop, make_shop, materializations
@@ -217,7 +218,7 @@ def test_everybody_else_is_still_there_and_every_row_accounted_for(forgetting: F
     left = customers(shop)
     assert len(left) > 40
     with shop.warehouse.connect() as backend:
-        assert unaccounted_rows(backend) == []
+        assert EVERY_ROW_ACCOUNTED_FOR.faults(backend) == []
         for contract in ALL_TABLES:
             assert not has_table(backend, contract) or violations(backend, contract) == []
         [(lines,)] = backend.con.execute("select count(*) from bronze.order_lines").fetchall()

@@ -56,7 +56,8 @@ def load_apart(files: Mapping[str, bytes], seconds: int = 120) -> Outcome:
 
 
 def _main(folder: Path, home: Path) -> dict[str, Any]:
-    from clustering_assets.conformance import unaccounted_rows, violations
+    from clustering_assets.conformance import violations
+    from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 
     with opened(folder, home) as bronze:
         try:
@@ -66,7 +67,7 @@ def _main(folder: Path, home: Path) -> dict[str, Any]:
         accounts = bronze.backend.con.execute("from bronze.source_files order by source_file").to_arrow_table()
         return {
             "faults": [fault for table in TABLES for fault in violations(bronze.backend, table)]
-            + unaccounted_rows(bronze.backend),
+            + EVERY_ROW_ACCOUNTED_FOR.faults(bronze.backend),
             "accounts": [{name: str(value) for name, value in row.items()} for row in accounts.to_pylist()],
             "rejections": [reason for (reason,) in bronze.rows("select distinct reason from bronze.rejected_rows")],
             "good_rows": {
