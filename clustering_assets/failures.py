@@ -8,7 +8,7 @@ import logging
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def log_errors_in(home: Path) -> None:
     for handler in list(_log.handlers):
         _log.removeHandler(handler)
         handler.close()
-    home.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # a home that cannot be written is told of where something is to be written to it
+        home.mkdir(parents=True, exist_ok=True)
     log = _PrivateLog(home / ERROR_LOG, maxBytes=_LARGEST_LOG, backupCount=1, delay=True)
     log.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     _log.addHandler(log)

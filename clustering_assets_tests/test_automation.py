@@ -280,9 +280,10 @@ def test_nothing_follows_a_table_that_came_out_as_it_was(deployment: Deployment)
 
 
 def test_nothing_follows_a_failed_blocking_check_until_it_passes(deployment: Deployment) -> None:
+    deployment.deliver()
+    assert deployment.materialize(*BRONZE).success
     with deployment.shop.warehouse.connect() as backend:
         backend.con.execute("delete from bronze.order_lines where source_row = 2")
-    deployment.deliver()
     result = deployment.materialize(*BRONZE)
     failed = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
     assert failed == {"every_row_accounted_for"}

@@ -31,7 +31,7 @@ from clustering_assets.checks import every_file_usable
 from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
 from clustering_assets.metadata import verbatim
 from clustering_assets.reports.workbook import write_workbook
-from clustering_assets.resources import Home, SourceFolder
+from clustering_assets.resources import Home, QualityLimits, SourceFolder
 from clustering_assets.segmentation.model_file import UnusableModel, model_path
 from clustering_assets.sources.files import in_short
 from clustering_assets_tests.sources.bronze import Bronze, csv_text, opened, order_lines
@@ -210,7 +210,11 @@ def load_as_asset(folder: Path, home: Path) -> tuple[dg.ExecuteInProcessResult, 
         result = dg.materialize(
             [bronze_asset, every_file_usable],
             instance=instance,
-            resources={"home": Home(path=str(home)), "source": SourceFolder(path=str(folder))},
+            resources={
+                "home": Home(path=str(home)),
+                "source": SourceFolder(path=str(folder)),
+                "quality_limits": QualityLimits(),
+            },
             raise_on_error=False,
         )
         return result, "\n".join(str(record) for record in instance.all_logs(result.run_id))

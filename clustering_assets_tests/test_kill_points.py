@@ -27,11 +27,11 @@ REPLACE = "pathlib:Path.replace"
 STEPS = [
     Step("clustering_assets.sources.ingestion:_record", after=True),
     Step("clustering_assets.silver:record_versions"),
-    Step("clustering_assets.reports.workbook:_rows_as_xml"),
-    Step(REPLACE, ending=".xlsx"),
     Step("skops.io:dump", after=True),
     Step("clustering_assets.gold:save_model", after=True),
     Step("clustering_assets.gold:record_versions", call=2),
+    Step("clustering_assets.reports.workbook:_rows_as_xml"),
+    Step(REPLACE, ending=".xlsx"),
 ]
 """In the order of a run, so that each run gets farther than the one before it. Transactions end after each of them."""
 
@@ -159,7 +159,9 @@ def test_killed_while_it_makes_the_warehouse_a_run_leaves_none_or_an_empty_one(
     assert case.runs.run(shop, dies_at=Step("os:link", after=after)).status == KILLED
     assert case.runs.run(shop, dies_at=Step("clustering_assets.assets.silver:bronze_version")).status == KILLED
     assert files(shop.home) == {"warehouse.duckdb", "runs/turn"} | {"warehouse.duckdb.wal"} & files(shop.home)
-    assert same(tables(shop.home), tables(case.undisturbed), "bronze.")
+    expected = tables(case.undisturbed)
+    del expected["bronze.fulfilled_requests"]  # the last table of a run
+    assert same(tables(shop.home), expected, "bronze.")
 
 
 @pytest.mark.long

@@ -150,7 +150,7 @@ def test_with_a_key_only_bronze_names_anybody(with_a_key: Deployment) -> None:
 
 @pytest.fixture(scope="module")
 def after_a_failure(with_a_key: Deployment) -> Deployment:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError(f"{MARKERS[0]} is not a number")
 
     with pytest.MonkeyPatch.context() as patch:

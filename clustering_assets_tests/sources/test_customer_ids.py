@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from clustering_assets.forgotten import Forgotten
+from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 from clustering_assets.sources.customer_ids import canonical_ids
 from clustering_assets_tests.sources.bronze import Bronze, order_lines
 
@@ -116,4 +117,4 @@ def test_a_shop_may_forget_its_only_customer(bronze: Bronze) -> None:
     bronze.load({"a.csv": order_lines({})})
     assert bronze.load(forgotten=ANN)
     assert bronze.lines("customer_id") == []
-    bronze.assert_sound()
+    assert EVERY_ROW_ACCOUNTED_FOR.faults(bronze.backend) == []
