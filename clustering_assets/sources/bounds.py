@@ -107,29 +107,36 @@ def _column(letters: bytes) -> int:
 # ---------------------------------------------------------------------------------------------------------------- CSV
 
 
-def check_rows(stream: BinaryIO, separator: str, width: int) -> None:
+def check_rows(stream: BinaryIO, separator: str, width: int) -> int:
     """Refuse a CSV file in UTF-8 whose rows with too few or too many fields the reader could not note in memory.
 
     It notes the whole row once per missing or superfluous field. First the lines are counted, which is fast and takes
     quoted separators for fields; only if that is too much, the rows are.
+
+    Returns
+    -------
+    int
+        Lines that are not blank.
 
     Raises
     ------
     UnusableFile
         If there are too many.
     """
-    if _by_line(stream, separator, width) <= MAX_REJECTS:
-        return
+    lines, noted = _by_line(stream, separator, width)
+    if noted <= MAX_REJECTS:
+        return lines
     stream.seek(0)
     if _by_row(stream, separator, width) > MAX_REJECTS:
         raise UnusableFile(
             f"has too many rows that have not the {width:,} fields of its header: check its separator and quotes, and "
             "export it again"
         )
+    return lines
 
 
-def _by_line(stream: BinaryIO, separator: str, width: int) -> int:
-    noted = open_fields = open_length = 0  # of the line that the chunk before ended in
+def _by_line(stream: BinaryIO, separator: str, width: int) -> tuple[int, int]:
+    lines = noted = open_fields = open_length = 0  # of the line that the chunk before ended in
     while chunk := stream.read(_CHUNK):
         codes = np.frombuffer(chunk, np.uint8)
         starts = np.concatenate([[0], np.flatnonzero((codes == ord("\n")) | (codes == ord("\r")))])
@@ -143,8 +150,9 @@ def _by_line(stream: BinaryIO, separator: str, width: int) -> int:
                 "line ends, and export it again"
             )
         open_fields, open_length = int(separators[-1]), int(lengths[-1])
+        lines += int(np.count_nonzero(lengths[:-1] > 1))
         noted += _noted(separators[:-1], lengths[:-1], width)
-    return noted + _noted(np.array([open_fields]), np.array([open_length]), width)
+    return lines + (open_length > 1), noted + _noted(np.array([open_fields]), np.array([open_length]), width)
 
 
 def _noted(separators: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], width: int) -> int:

@@ -12,6 +12,7 @@ import glob
 import gzip
 import io
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ _TAB = "\t"
 _SEPARATORS = {",": "", ";": "separated by semicolons", _TAB: "separated by tabs", "|": "separated by bars"}
 _ENCODINGS = {"ascii": "", "utf-8": "", "utf-16": "UTF-16", "cp1252": "Latin-1 (Windows-1252)"}
 _HEADER_SEARCH = 20
+_LINE_ENDS = re.compile(r"[\r\n]+")
+_ENDS_IN_TEXT = rf"len(regexp_extract_all(text, '{_LINE_ENDS.pattern}'))"
 _MIXED = "with line ends of several kinds"
 _EMPTY = "is empty: export it again or delete it"
 _DAMAGE = (duckdb.Error, fastexcel.FastExcelError, pa.ArrowException)
@@ -174,9 +177,9 @@ def _stage(
     return _one(connection, f"select count(*) from {RAW_TABLE}")
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
+def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None) -> int:
+    row = connection.execute(query, parameters).fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def _number(connection: duckdb.DuckDBPyConnection, dialect: _Dialect, first_row: int, condition: str = "true") -> None:
@@ -284,16 +287,13 @@ def _stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, dialect: _Dial
     columns = ", ".join(f"'c{position}': 'VARCHAR'" for position in range(len(dialect.header)))
     compression = "gzip" if path.name.lower().endswith(".gz") else "none"
     with cast(BinaryIO, gzip.open(path)) if compression == "gzip" else path.open("rb") as stream:
-        check_rows(stream, dialect.separator, len(dialect.header))
-    rows = _stage(
-        connection,
-        f"""select * from read_csv(
-                $path, delim = $separator, quote = '"', escape = '"', header = true, columns = {{{columns}}},
-                auto_detect = false, store_rejects = true, strict_mode = {dialect.is_strict},
-                compression = '{compression}', hive_partitioning = false)""",
-        {"path": glob.escape(str(path))},
-        dialect,
-    )
+        lines = check_rows(stream, dialect.separator, len(dialect.header))
+    source = f"""read_csv(
+        $path, delim = $separator, quote = '"', escape = '"', header = true, columns = {{{columns}}},
+        auto_detect = false, store_rejects = true, strict_mode = {dialect.is_strict},
+        compression = '{compression}', hive_partitioning = false)"""
+    parameters = {"path": glob.escape(str(path))}
+    rows = _stage(connection, f"select * from {source}", parameters, dialect)
     # A row has an error for each field too few or too many: the one at the row's end says how many there are.
     connection.execute(
         f"""create temp table {RAW_REJECTS} as
@@ -301,7 +301,34 @@ def _stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, dialect: _Dial
                    first(error_message order by if(error_type = 'MISSING COLUMNS', column_idx, -column_idx)) as problem
             from reject_errors group by line"""
     )
-    return rows, _one(connection, f"select count(*) from {RAW_REJECTS}")
+    unparsable = _one(connection, f"select count(*) from {RAW_REJECTS}")
+    in_header = len(_LINE_ENDS.findall(dialect.separator.join(dialect.header)))
+    if (missing := lines - 1 - in_header - rows - unparsable) > 0:
+        _check_all_lines_are_in_rows(connection, missing, source, {**parameters, "separator": dialect.separator})
+    return rows, unparsable
+
+
+def _check_all_lines_are_in_rows(
+    connection: duckdb.DuckDBPyConnection, missing: int, source: str, parameters: Mapping[str, object]
+) -> None:
+    """Refuse a file in which lines are neither rows nor inside a value of one.
+
+    A quotation mark that is not closed hides what follows it: to the end of the file in one row that cannot be parsed,
+    or in part, where the reader finds its way back on another thread.
+    """
+    hides = "error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')"
+    hidden_from = connection.execute(f"select min(line) from reject_errors where {hides}").fetchall()[0][0]
+    rejects = f"select any_value(trim(csv_line, E'\r\n')) as text from reject_errors where not {hides} group by line"
+    again = source.replace("store_rejects", "ignore_errors")
+    values = f"select concat_ws($separator, *columns(*)) as text from {again}"
+    missing -= _one(connection, f"select sum({_ENDS_IN_TEXT}) from ({rejects})")
+    missing -= _one(connection, f"select sum({_ENDS_IN_TEXT}) from ({values})", parameters)
+    if missing > 0:
+        where = f" in row {hidden_from}" if hidden_from else ""
+        raise UnusableFile(
+            f"has a quotation mark{where} that is not closed, which hides {missing:,} lines: close it, or double it "
+            "where it is part of a value, and export the file again"
+        )
 
 
 def _has_other_encoding(connection: duckdb.DuckDBPyConnection) -> bool:

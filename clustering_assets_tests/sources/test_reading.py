@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import xlsxwriter
 
 from clustering_assets_tests.sources.bronze import Bronze, order_lines
@@ -97,9 +99,34 @@ def test_what_is_damaged_within_a_good_file_costs_its_row_only(bronze: Bronze) -
     bronze.assert_sound()
 
 
-def test_an_open_quote_takes_the_rest_of_the_file_into_one_rejected_row(bronze: Bronze) -> None:
-    bronze.load({"a.csv": HEADER + '1,a,X\n2,a,"Y\n3,a,X\n'})
+COMMENTED = "order_id,customer_id,sku,comment\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "opens", "closes"),
+    [(1_000, 500, None), (300_000, 1_000, None), (300_000, 1_000, 200_000)],
+    ids=["to the end", "in a file that is read in parts", "for many rows"],
+)
+def test_a_file_in_which_an_open_quote_hides_rows_is_refused(
+    bronze: Bronze, rows: int, opens: int, closes: int | None
+) -> None:
+    """A reader that works in parallel finds its way back somewhere behind the quote, and what is between is gone."""
+    comments = {opens: '"open', closes: 'shut"'}
+    lines = "".join(f"o{i},c{i % 500},s,{comments.get(i, 'as good as new, yet sent back')}\n" for i in range(rows))
+    bronze.load({"a.csv": COMMENTED + lines, "b.csv": HEADER + "1,a,X\n"})
+    assert bronze.statuses() == [("a.csv", "unusable"), ("b.csv", "loaded")]
+    assert re.match(
+        rf"has a quotation mark in row {opens + 2} that is not closed, which hides [0-9,]+ lines: close it, or double",
+        bronze.reason("a.csv"),
+    )
+
+
+def test_a_line_end_is_a_part_of_a_value_that_is_quoted(bronze: Bronze) -> None:
+    values = '1,a,X,"one\n\ntwo\r\nthree\n"\n2,a,X,"one\ntwo",and more\n3,a,X,"end\n'
+    bronze.load({"a.csv": 'order_id,customer_id,sku,"comment\nof two lines"\n' + values[: values.index("3,a")]})
     assert numbered(bronze) == {2: "1", 3: "UNPARSABLE"}
+    bronze.load({"a.csv": COMMENTED + "1,a,X,\n" + '2,a,X,"open\n'})
+    assert numbered(bronze) == {2: "1", 3: "UNPARSABLE"}, "a quote in the last row hides nothing"
 
 
 BROKEN = {
