@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clustering_assets.comparison import record
@@ -23,7 +24,12 @@ class ContractBroken(Exception):
 
 
 @contextmanager
-def accepted(backend: Backend, contracts: Collection[TableContract], least_rows_kept: float = 0.0) -> Iterator[None]:
+def accepted(
+    backend: Backend,
+    contracts: Collection[TableContract],
+    least_rows_kept: float = 0.0,
+    may_be_empty: Collection[TableContract] = (),
+) -> Iterator[None]:
     """Do everything inside, provided that the tables are then what they have to be; otherwise nothing.
 
     Parameters
@@ -32,6 +38,8 @@ def accepted(backend: Backend, contracts: Collection[TableContract], least_rows_
         The tables that are written inside.
     least_rows_kept
         Share of its rows that a table which is never empty has to keep; 0 allows any loss.
+    may_be_empty
+        Tables of them that may lose all their rows this time, whatever their contract says.
 
     Raises
     ------
@@ -39,13 +47,14 @@ def accepted(backend: Backend, contracts: Collection[TableContract], least_rows_
         If a table breaks its contract, an identity with another table fails, or too many rows are gone; everything is
         as it was before.
     """
+    promises = [replace(each, never_empty=each.never_empty and each not in may_be_empty) for each in contracts]
     with transaction(backend):
-        before = _row_counts(backend, contracts)
+        before = _row_counts(backend, promises)
         yield
         problems = [
             *(
                 f"{contract.qualified_name}: {fault}"
-                for contract in contracts
+                for contract in promises
                 for fault in violations(backend, contract)
             ),
             *(
@@ -54,7 +63,7 @@ def accepted(backend: Backend, contracts: Collection[TableContract], least_rows_
                 if identity.table in contracts
                 for fault in identity.faults(backend)
             ),
-            *_losses(before, _row_counts(backend, contracts), least_rows_kept),
+            *_losses(before, _row_counts(backend, promises), least_rows_kept),
         ]
         if problems:
             more = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []

@@ -16,6 +16,8 @@ from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markdown import Markdown
+from rich.text import Text
 
 from clustering_assets.automation import everything
 from clustering_assets.config import BadSetting, read_environment
@@ -29,14 +31,14 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    complaints = Console(stderr=True, soft_wrap=True, highlight=False)
+    complaints = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         environment = read_environment()
         from clustering_assets.definitions import build_defs
 
         job = build_defs().resolve_job_def(everything.name)
     except BadSetting as error:
-        complaints.print(f"[bold red]Stopped:[/] {error}", markup=True)
+        complaints.print(Text("Stopped:", "bold red"), Text(str(error)))
         return 1
     with _instance() as instance:
         result = job.execute_in_process(
@@ -45,10 +47,11 @@ def main() -> int:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if not result.success:
-            for reason in _failures(result):
-                complaints.print("[bold red]Stopped:[/]", reason, markup=True)
+            _print_failures(complaints, result)
             return 1
-        print_summary(Console(highlight=False), _materialized(result), _seconds(result), _warnings(result))
+        print_summary(
+            Console(highlight=False, markup=False), _materialized(result), _seconds(result), _warnings(result)
+        )
     print(f"home: {environment.home}")
     return 0
 
@@ -83,26 +86,29 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
     return dict(sorted(seconds.items(), key=lambda item: _LAYERS.index(item[0])))
 
 
-def _warnings(result: dg.ExecuteInProcessResult) -> list[str]:
-    return [
-        f"{evaluation.asset_key.to_user_string()}, {evaluation.check_name}:\n{evaluation.description}"
+def _warnings(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """What the checks that failed have to say, in Markdown, by asset and check."""
+    return {
+        f"{evaluation.asset_key.to_user_string()}, {evaluation.check_name}": evaluation.description or ""
         for evaluation in result.get_asset_check_evaluations()
         if not evaluation.passed
-    ]
+    }
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """What each failed step says; of a check, what it found."""
-    said = []
+def _print_failures(console: Console, result: dg.ExecuteInProcessResult) -> None:
+    """Print what each failed step says, and before that what checks found."""
+    for check, found in _warnings(result).items():
+        console.print(Text("Stopped:", "bold red"), Text(check))
+        console.print(Markdown(found))
     for event in result.filter_events(lambda event: event.is_step_failure):
         failure = event.step_failure_data
         if failure.user_failure_data is not None and failure.user_failure_data.description:
-            said.append(failure.user_failure_data.description)
+            said = failure.user_failure_data.description
         else:
             error = failure.error.cause or failure.error if failure.error else None
             reason = error.message.strip() if error else "the step failed"
-            said.append(f"{event.step_key}: {reason} (`make ui` shows the run with its log)")
-    return [*_warnings(result), *said]
+            said = f"{event.step_key}: {reason} (`make ui` shows the run with its log)"
+        console.print(Text("Stopped:", "bold red"), Text(said))
 
 
 if __name__ == "__main__":

@@ -349,6 +349,9 @@ def command(shop: Shop, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> None:
+    looks_like_markup = shop.source / "a[" / "red].csv"
+    looks_like_markup.parent.mkdir()
+    looks_like_markup.write_text("x,y\n1,2\n")
     done = command(shop)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"home: {shop.home}"
@@ -366,6 +369,9 @@ def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> Non
         assert word in done.stdout
     for word in ("Gold", "silhouette", "outliers", "Exports", ".xlsx", "Time", "silver "):
         assert word in done.stdout
+    assert "Look at bronze/source_files, every_file_usable" in done.stdout
+    assert "a[/red].csv has no known layout" in done.stdout
+    assert "`" not in done.stdout, "marks that are meant for the UI"
     assert "Traceback" not in done.stdout + done.stderr
 
 

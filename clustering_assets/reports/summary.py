@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
+from rich.text import Text
 
 Facts = Mapping[str, Any]
 
 
 def print_summary(
-    console: Console, materialized: Mapping[str, Facts], seconds: Mapping[str, float], warnings: Sequence[str]
+    console: Console, materialized: Mapping[str, Facts], seconds: Mapping[str, float], warnings: Mapping[str, str]
 ) -> None:
     """Print what a run did.
 
     Parameters
     ----------
     console
-        Where to.
+        Where to; it takes text as it is, without markup.
     materialized
         Metadata of each materialized asset, by ``layer/table``.
     seconds
         Time of each layer.
     warnings
-        What the checks that failed without stopping the run have to say.
+        What the checks that failed without stopping the run have to say, in Markdown, by asset and check.
     """
     if not any(facts["changed"] for facts in materialized.values()):
         console.print("\nNothing changed since the last run: tables and exports stay as they are.", soft_wrap=True)
@@ -35,13 +37,14 @@ def print_summary(
     _segments(console, materialized)
     _files(console, materialized)
     _times(console, seconds)
-    for warning in warnings:
-        console.print("\n[bold yellow]Look at[/]", warning, markup=True, soft_wrap=True)
+    for check, found in warnings.items():
+        console.print(Text("\nLook at", "bold yellow"), Text(check))
+        console.print(Markdown(found))
     console.print()
 
 
 def _heading(console: Console, title: str, said: str) -> None:
-    console.print(f"\n[bold]{title:<11}[/]{said}", soft_wrap=True)
+    console.print(Text.assemble("\n", (f"{title:<11}", "bold"), said), soft_wrap=True)
 
 
 def _grid(*columns: str) -> Table:

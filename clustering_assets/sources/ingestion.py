@@ -179,8 +179,7 @@ def ingest(
     try:
         _read_all(backend, plan, before, layouts, limits, forgotten)
         # whoever is forgotten goes, even if nobody is left
-        lines = ORDER_LINES if is_settled else replace(ORDER_LINES, never_empty=False)
-        with accepted(backend, [lines, *(each for each in _WRITTEN if each is not ORDER_LINES)], least_rows_kept):
+        with accepted(backend, _WRITTEN, least_rows_kept, may_be_empty=() if is_settled else [ORDER_LINES]):
             stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
             _apply(backend, plan, forgotten, stale)
             record_versions(backend, {_WITHOUT: forgotten.digest})
