@@ -15,6 +15,9 @@ from clustering_assets.warehouse import table
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
+Sources = Mapping[str, Iterable[tuple[str, str]]]
+"""Column -> (``layer.table``, column) pairs that it is made of."""
+
 OWNERS = ["team:customer-analytics"]
 NEWEST_CONTENT = "newest_content_read_at"
 """Metadata of bronze/order_lines: alerts read it, so that they need not open the warehouse."""
@@ -53,17 +56,25 @@ def table_spec(
     )
 
 
-def column_schema(contract: TableContract) -> dg.TableSchema:
-    """The contract as a Dagster table schema."""
-    return dg.TableSchema(columns=[_table_column(column, column.name in contract.key) for column in contract.columns])
+def column_schema(contract: TableContract, sources: Sources | None = None) -> dg.TableSchema:
+    """The contract as a Dagster table schema; descriptions say what columns are made of where that is given."""
+    made_of = sources or {}
+    return dg.TableSchema(
+        [
+            _table_column(column, column.name in contract.key, made_of.get(column.name, ()))
+            for column in contract.columns
+        ]
+    )
 
 
-def _table_column(column: Column, in_key: bool) -> dg.TableColumn:
+def _table_column(column: Column, in_key: bool = False, made_of: Iterable[tuple[str, str]] = ()) -> dg.TableColumn:
     said = [column.description]
     if column.unit:
         said.append(f"Unit: {column.unit}.")
     if column.imputation:
         said.append(f"Imputation: {column.imputation}.")
+    if origins := [f"{upstream}.{name}" for upstream, name in sorted(made_of)]:
+        said.append(f"Made of {', '.join(origins)}.")
     bounds = {"at least": column.minimum, "at most": column.maximum}
     return dg.TableColumn(
         column.name,
@@ -81,15 +92,19 @@ def _table_column(column: Column, in_key: bool) -> dg.TableColumn:
     )
 
 
-def column_lineage(sources: Mapping[str, Iterable[tuple[str, str]]]) -> dg.TableColumnLineage:
-    """Turn column -> (``layer.table``, column) pairs into Dagster's column lineage."""
-    return dg.TableColumnLineage(
+def lineage_facts(contract: TableContract, sources: Sources) -> dict[str, Any]:
+    """What the columns of a table are made of, as metadata: for programs, and in the schema for people.
+
+    The UI shows a column's description, and draws no lineage of columns.
+    """
+    lineage = dg.TableColumnLineage(
         {
             name: [dg.TableColumnDep(asset_key(_TABLE_OF_NAME[upstream]), column) for upstream, column in sorted(deps)]
             for name, deps in sources.items()
             if deps
         }
     )
+    return {"dagster/column_lineage": lineage, "dagster/column_schema": column_schema(contract, sources)}
 
 
 def contract_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:
@@ -126,7 +141,7 @@ def _preview(backend: "Backend", contract: TableContract) -> dg.TableMetadataVal
         if "customer_id" in row:
             row["customer_id"] = pseudonym(row["customer_id"], key)[:PREVIEW_ID_CHARACTERS]
         records.append(dg.TableRecord({name: _plain(value) for name, value in row.items()}))
-    return dg.MetadataValue.table(records, dg.TableSchema([_table_column(column, False) for column in shown]))
+    return dg.MetadataValue.table(records, dg.TableSchema([_table_column(column) for column in shown]))
 
 
 def _plain(value: object) -> str | int | float | bool:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from clustering_assets.contracts import PUBLICATION, PUBLISHED, WORKBOOKS
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
+from clustering_assets.metadata import OWNERS, asset_key, column_schema, copied_lineage, lineage_facts
 from clustering_assets.pseudonyms import CLEAR, ids_in
 from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Retention
 from clustering_assets.versions import PUBLISHING_VERSION, fingerprint
@@ -108,7 +108,7 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
             "dagster/row_count": row_count,
             "columns": len(contract.columns),
             "bytes": path.stat().st_size,
-            "dagster/column_lineage": column_lineage(copied_lineage(contract)),
+            **lineage_facts(contract, copied_lineage(contract)),
             "changed": changed,
         },
         data_version=dg.DataVersion(version),

@@ -16,7 +16,7 @@ from clustering_assets.contracts import (
     SOURCE_FILES,
 )
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
+from clustering_assets.metadata import asset_key, lineage_facts, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
 from clustering_assets.silver import silver_lineage, write_silver
@@ -62,7 +62,7 @@ def silver(
                 metadata={
                     **table_facts(backend, contract),
                     **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
-                    "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
+                    **lineage_facts(contract, silver_lineage()[contract]),
                     "customer_ids": "clear" if ids == CLEAR else "pseudonyms",
                     "changed": changed,
                 },
