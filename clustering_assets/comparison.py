@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
+    CUSTOMER_SEGMENTS,
     IMPUTATION_LOG,
     ORDER_LINES,
+    SEGMENT_PROFILES,
     SOURCE_FILES,
     TableContract,
 )
-from clustering_assets.warehouse import utc_now
+from clustering_assets.warehouse import has_table, utc_now
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -34,6 +36,24 @@ _LINE_FIGURES = {
         if not column.required
     },
 }
+SHOP_FIGURES = {
+    "customers": "count(*)",
+    "orders": "sum(order_count)",
+    "lines": "sum(round(lines_per_order * order_count))",
+    "returned_lines": "sum(returned_line_count)",
+    "order_value": "sum(mean_order_value * order_count)",
+    "returned_value": "case when count(mean_order_value) > 0 then sum(mean_return_value * returned_line_count) end",
+    "outliers": "count(*) filter (segment_id = -1)",
+    "possible_saving": f"(select sum(possible_saving) from {SEGMENT_PROFILES.qualified_name})",
+}
+"""Figures of the whole shop as a fit saw it, and how they come from `SEGMENTED`; null where lines have no value."""
+
+SEGMENTED = (
+    f"(from {CUSTOMER_FEATURES.qualified_name} join "
+    f"(select customer_id, segment_id from {CUSTOMER_SEGMENTS.qualified_name}) using (customer_id))"
+)
+"""The customers with their features and segment."""
+
 _MEASURES = {
     ORDER_LINES: f"""
         select unnest({[*_LINE_FIGURES]}), unnest(measured)
@@ -44,7 +64,13 @@ _MEASURES = {
         union all
         select '{MISSING}' || feature, values_filled / (select count(*) from {CUSTOMER_FEATURES.qualified_name})
         from {IMPUTATION_LOG.qualified_name}""",
+    SEGMENT_PROFILES: f"""
+        select unnest({[*SHOP_FIGURES]}), unnest(measured)
+        from (select [{", ".join(f"({figure})::double" for figure in SHOP_FIGURES.values())}] as measured
+              from {SEGMENTED})""",
 }
+_MEASURED_WITH = {ORDER_LINES: SOURCE_FILES, CUSTOMER_FEATURES: IMPUTATION_LOG, SEGMENT_PROFILES: CUSTOMER_FEATURES}
+"""Table -> the other one that its figures need."""
 _PLACES = {
     "category": ORDER_LINES,
     "brand": ORDER_LINES,
@@ -75,7 +101,7 @@ def record(backend: Backend, contracts: Collection[TableContract]) -> None:
     )
     written_at = utc_now()
     for contract in contracts:
-        if contract in _MEASURES:
+        if contract in _MEASURES and has_table(backend, _MEASURED_WITH[contract]):
             run(
                 f"""insert or replace into {_FIGURES}
                     select $1, figure, f.now, measured, $2

@@ -31,7 +31,7 @@ from clustering_assets.pseudonyms import (
     tables_with_customers,
     what_ids_are,
 )
-from clustering_assets.warehouse import record_versions, replace_table, table
+from clustering_assets.warehouse import AS_OF, record_versions, replace_table, table
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -127,6 +127,7 @@ def write_silver(
                 stamped = rows.mutate(computed_at=ibis.literal(now)) if contract is CUSTOMER_FEATURES else rows
                 replace_table(backend, contract, stamped)
             record_versions(backend, {contract.qualified_name: version for contract in tables})
+            record_versions(backend, {AS_OF: as_of.isoformat() if as_of else ""})
     finally:
         for name in temporary:
             backend.con.execute(f"drop table if exists {name}")

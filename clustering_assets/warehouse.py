@@ -35,6 +35,8 @@ SQL_TYPES = {"string": "varchar", "int64": "bigint", "float64": "double", "times
 """Type of a contract -> type in DuckDB."""
 
 LAYERS = ("bronze", "silver", "gold")
+AS_OF = "silver.as_of"
+"""Under this the day that silver was told to look from is recorded with its tables; empty where it was told none."""
 _VERSIONS = "main.table_versions"
 
 

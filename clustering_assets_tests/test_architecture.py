@@ -42,7 +42,7 @@ BELOW = {
     "imputation": {"contracts", "features"},
     "pseudonyms": {"contracts", "versions", "warehouse"},
     "segmentation": {"contracts", "durable", "versions"},
-    "reports": {"contracts", "durable"},
+    "reports": {"comparison", "contracts", "durable", "segmentation", "warehouse"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
     "source_changes": {"sources", "versions"},

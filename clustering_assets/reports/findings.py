@@ -1,0 +1,858 @@
+"""What a run found out, as plain numbers: read once from the tables, for every report that tells people of it.
+
+Nothing here is rounded, formatted or put into words of a language; the names, sentences and actions of segments are
+those of gold. A figure that is not known is None. Shares are 0..1, money is in the currency of the order lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from clustering_assets.comparison import SEGMENTED, SHOP_FIGURES, changes
+from clustering_assets.contracts import (
+    CLUSTERING_FEATURES,
+    CUSTOMER_FEATURES,
+    CUSTOMER_REASONS,
+    CUSTOMER_SEGMENTS,
+    DROPPED_CUSTOMERS,
+    IMPUTATION_LOG,
+    ORDER_LINES,
+    OUT_OF_TIME_VALIDATION,
+    REJECTED_ROWS,
+    SEGMENT_CHANGES,
+    SEGMENT_HISTORY,
+    SEGMENT_MODEL,
+    SEGMENT_PROFILES,
+    SOURCE_FILES,
+)
+from clustering_assets.segmentation.vocabulary import Entry, Vocabulary, load_vocabulary
+from clustering_assets.warehouse import AS_OF, has_table, table_version
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+OUTLIERS = -1
+"""Segment id of the outliers."""
+
+FEATURES = tuple(column.name for column in CLUSTERING_FEATURES)
+MOST_CUSTOMERS = 20_000
+"""Customers that are listed one by one; of more a sample, the same one every time."""
+MOST_CATEGORIES = 24
+"""Categories that are told apart, those with the most order lines; the others are one."""
+MOST_FILES = 200
+
+
+class NothingToReport(Exception):
+    """There are no segments to report on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """A figure of the whole shop, now and in the run before.
+
+    Parameters
+    ----------
+    name
+        ``customers``, ``orders``, ``order_value``, ``returned_value``, ``retained_value`` (the difference of the two),
+        ``return_rate`` (returned lines / lines), ``returned_value_share`` (returned value / order value),
+        ``outlier_share``, ``segments``, ``possible_saving``, ``silhouette`` or ``stability``.
+    unit
+        As in the contracts: ``customers``, ``orders``, ``money``, ``share``, ``segments`` or empty.
+    before
+        None where there is no run before, or where it did not record the figure.
+    """
+
+    name: str
+    unit: str
+    value: float | None
+    before: float | None
+
+    @property
+    def change(self) -> float | None:
+        """Now minus before; None where one of them is not known."""
+        return None if self.value is None or self.before is None else self.value - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A feature that sets a segment apart.
+
+    Parameters
+    ----------
+    feature
+        Column of ``silver.customer_features``.
+    effect
+        Difference of means against all other customers, in standard deviations of the scaled feature.
+    mean, median
+        Of the segment's customers, in the unit of the feature.
+    shop_mean, shop_median
+        Of all customers.
+    """
+
+    feature: str
+    unit: str
+    effect: float
+    mean: float | None
+    median: float | None
+    shop_mean: float | None
+    shop_median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What a segment's returns cost beside the refunds, over the span of the data, and what an action could save.
+
+    Parameters
+    ----------
+    return_cost, possible_saving
+        Money; None where order lines have no value.
+    returned_lines, returned_value
+        What the cost is reckoned from; the value without negative ones.
+    handling_per_line, value_lost_share
+        Assumed costs: money per returned line, and the share of the returned value that is lost on resale.
+    handling_averted, value_loss_averted
+        Assumed shares of the two costs that the action averts; 0 where it is no measure against returns.
+    assumption
+        The same as one English sentence.
+    """
+
+    return_cost: float | None
+    possible_saving: float | None
+    returned_lines: float
+    returned_value: float | None
+    handling_per_line: float
+    value_lost_share: float
+    handling_averted: float
+    value_loss_averted: float
+    assumption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment, or the outliers.
+
+    Parameters
+    ----------
+    segment_id
+        Stays from run to run; -1 is the outliers.
+    name
+        Unique within a run, such as ``Serial returners, big baskets``.
+    kind
+        The entry of the vocabulary that the name comes from (``Serial returners``); None if no entry has that name.
+    customers_before
+        Customers in the run before; 0 for a segment that is new, None where nothing can be compared.
+    share, order_share, value_share, returned_value_share
+        The segment's part of the shop's customers, orders, order value, returned value.
+    order_value, returned_value
+        Sums over its customers; None where order lines have no value.
+    order_count, return_rate
+        Orders of its customers, and their returned lines divided by their lines.
+    differences
+        What sets it apart, the strongest first.
+    means, medians
+        Of the 35 features, in their own units; None where a feature is null for everybody.
+    rule, rule_precision, rule_recall, silhouette, stability, description, action
+        As in ``gold.segment_profiles``.
+    """
+
+    segment_id: int
+    name: str
+    kind: str | None
+    description: str
+    customers: int
+    customers_before: int | None
+    share: float
+    order_share: float | None
+    value_share: float | None
+    returned_value_share: float | None
+    order_count: int
+    order_value: float | None
+    returned_value: float | None
+    return_rate: float | None
+    differences: tuple[Difference, ...]
+    means: Mapping[str, float | None]
+    medians: Mapping[str, float | None]
+    rule: str | None
+    rule_precision: float | None
+    rule_recall: float | None
+    silhouette: float | None
+    stability: float | None
+    action: str
+    saving: Saving
+
+    @property
+    def is_outliers(self) -> bool:
+        """Whether these are the customers without a segment."""
+        return self.segment_id == OUTLIERS
+
+    @property
+    def retained_value(self) -> float | None:
+        """Order value that was not paid back; None where it is not known."""
+        return (
+            None if self.order_value is None or self.returned_value is None else self.order_value - self.returned_value
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Customers who went one way since the run before; from None: joined, to None: left, the same: stayed."""
+
+    from_id: int | None
+    from_name: str | None
+    to_id: int | None
+    to_name: str | None
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Who moved between segments since the run before.
+
+    Parameters
+    ----------
+    previous_run_id, previous_fitted_at
+        The fit before; None where there is none, or where it is kept no more.
+    comparable
+        Whether customers can be followed: not at the first fit, nor after another pseudonym key.
+    flows
+        Every way that somebody went, those who stayed included, the largest first; empty where not comparable.
+    moved, joined, left, stayed
+        Customers.
+    """
+
+    previous_run_id: str | None
+    previous_fitted_at: datetime | None
+    comparable: bool
+    flows: tuple[Flow, ...]
+    moved: int
+    joined: int
+    left: int
+    stayed: int
+
+    @property
+    def kept_share(self) -> float | None:
+        """Customers of both runs who kept their segment; None where there are none."""
+        both = self.moved + self.stayed
+        return self.stayed / both if self.comparable and both else None
+
+
+@dataclass(frozen=True, slots=True)
+class Customers:
+    """Customers one by one, as columns of equal length, in the order of their ids.
+
+    Parameters
+    ----------
+    total
+        All customers; more than are listed where a sample is.
+    ids
+        As gold has them: pseudonyms where a key is set.
+    segment_ids, map_x, map_y, confidence
+        As in ``gold.customer_segments``.
+    order_value, returned_value
+        Sums; None where the source has no values.
+    features
+        The 35 features by name, in their own units.
+    reasons
+        Up to three reasons each, as in ``gold.customer_reasons``.
+    """
+
+    total: int
+    ids: Sequence[str]
+    segment_ids: Sequence[int]
+    map_x: Sequence[float]
+    map_y: Sequence[float]
+    confidence: Sequence[float]
+    order_value: Sequence[float | None]
+    returned_value: Sequence[float | None]
+    features: Mapping[str, Sequence[float | None]]
+    reasons: Sequence[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        """Return how many customers are listed."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryMonth:
+    """Order lines of a category that were ordered in a month, and what of them came back by the day looked from.
+
+    Parameters
+    ----------
+    category
+        None for lines without a category, or for all categories that are not told apart (then ``others`` is true).
+    month
+        Its first day.
+    order_value, returned_value
+        Sums over lines whose value is known; None where none is.
+    """
+
+    category: str | None
+    others: bool
+    month: date
+    lines: int
+    returned_lines: int
+    order_value: float | None
+    returned_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MonthShare:
+    """Customers of a segment at the end of a past month, as ``gold.segment_history`` has them."""
+
+    as_of: date
+    segment_id: int
+    segment_name: str
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfTime:
+    """How much of the customers' later behaviour a way of grouping explains: a row of ``out_of_time_validation``."""
+
+    as_of: date
+    horizon_days: int
+    target: str
+    scale: str
+    method: str
+    customers: int
+    groups: int
+    eta_squared: float | None
+    epsilon_squared: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileAccount:
+    """What became of the rows of a source file: read = kept + rejected + superseded + merged."""
+
+    source_file: str
+    status: str
+    reason: str
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    rows_superseded: int
+    rows_merged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imputed:
+    """What was filled in for a feature; `share` is of the customers that were kept."""
+
+    feature: str
+    rule: str
+    nulls_found: int
+    values_filled: int
+    fill_value: float | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataQuality:
+    """What came in and what could not be used.
+
+    Parameters
+    ----------
+    files
+        At most ``MOST_FILES`` of them, those that were not loaded first; ``file_count`` counts all.
+    rows_read, rows_kept, rows_rejected, rows_superseded, rows_merged
+        Over all files.
+    rejected
+        Rows that were rejected, by the code of the reason, the most frequent first.
+    customers_kept, customers_dropped
+        In silver.
+    dropped
+        Customers that were dropped, by what they lacked.
+    imputed
+        Features with values that were filled in, the most filled first.
+    """
+
+    files: tuple[FileAccount, ...]
+    file_count: int
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    rows_superseded: int
+    rows_merged: int
+    rejected: Mapping[str, int]
+    customers_kept: int
+    customers_dropped: int
+    dropped: Mapping[str, int]
+    imputed: tuple[Imputed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the segments were made: the row of ``gold.segment_model`` of the fit, as far as a reader wants to know.
+
+    Parameters
+    ----------
+    parameters, versions
+        Configured parameters and versions of libraries, by name.
+    choices_of_k
+        What each number of segments would have given.
+    ids_are_pseudonyms
+        Whether the customer ids of gold are pseudonyms.
+    feature_drift
+        PSI of each feature against the fit before, the largest first; empty where there is none.
+    """
+
+    model_run_id: str
+    fitted_at: datetime
+    input_version: str
+    parameters: Mapping[str, Any]
+    versions: Mapping[str, str]
+    scaling_method: str
+    ignored_features: tuple[str, ...]
+    customers: int
+    segments: int
+    outliers: int
+    eps: float | None
+    min_samples: int | None
+    shrinkage: float
+    silhouette: float | None
+    silhouette_full: float | None
+    calinski_harabasz: float | None
+    davies_bouldin: float | None
+    stability: float | None
+    smallest_segment_share: float
+    feature_drift: Mapping[str, float]
+    segment_size_drift: float | None
+    choices_of_k: tuple[Mapping[str, Any], ...]
+    notes: str
+    ids_are_pseudonyms: bool
+
+    @property
+    def outlier_share(self) -> float:
+        """Outliers divided by all customers."""
+        return self.outliers / self.customers
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that a report tells.
+
+    Parameters
+    ----------
+    as_of
+        Day that customers are looked at from: the one that was configured, or that of the latest order.
+    orders_from, orders_to
+        Days of the first and the latest order of these customers.
+    segments
+        By size, the outliers last.
+    category_months
+        Ordered by category (as large as they are, the others and those without one last) and month; empty where no
+        line has a date.
+    history
+        Ordered by month and segment id; empty where it was never computed.
+    """
+
+    as_of: date
+    orders_from: date
+    orders_to: date
+    fit: Fit
+    key_figures: tuple[KeyFigure, ...]
+    segments: tuple[Segment, ...]
+    movement: Movement
+    customers: Customers
+    category_months: tuple[CategoryMonth, ...]
+    history: tuple[MonthShare, ...]
+    out_of_time: tuple[OutOfTime, ...]
+    quality: DataQuality
+
+    @property
+    def headline(self) -> Segment | None:
+        """Whose share of the returned value exceeds their share of the customers most: a segment, or the outliers.
+
+        Where order lines have no value, the segment with the highest return rate. None if nothing ever came back.
+        """
+        if self.has_money:
+            best = max(self.segments, key=lambda each: (each.returned_value_share or 0.0) - each.share)
+            return best if best.returned_value_share else None
+        rated = [each for each in self.segments if each.return_rate]
+        return max(rated, key=lambda each: each.return_rate or 0.0, default=None)
+
+    @property
+    def has_money(self) -> bool:
+        """Whether order lines have values."""
+        return self.key_figure("order_value").value is not None
+
+    def key_figure(self, name: str) -> KeyFigure:
+        """Return the key figure of that name; raise KeyError if there is none."""
+        for figure in self.key_figures:
+            if figure.name == name:
+                return figure
+        raise KeyError(name)
+
+    def segment(self, segment_id: int) -> Segment | None:
+        """Return the segment of that id; None if it is not there now."""
+        return next((each for each in self.segments if each.segment_id == segment_id), None)
+
+
+def read_findings(backend: Backend, *, most_customers: int = MOST_CUSTOMERS) -> Findings:
+    """Read what the newest run found from the tables as they stand.
+
+    Parameters
+    ----------
+    backend
+        The warehouse.
+    most_customers
+        Customers that are listed one by one.
+
+    Raises
+    ------
+    NothingToReport
+        If there are no segments yet.
+    """
+    if not has_table(backend, CUSTOMER_SEGMENTS):
+        raise NothingToReport("There are no segments to report on yet: materialize gold/customer_segments first.")
+    fit, previous = _fit(backend)
+    movement = _movement(backend, fit, previous)
+    [days] = _rows(
+        backend,
+        f"""select min(first_order_date)::date as first, max(last_order_date)::date as last,
+                   (select max(order_date)::date from {ORDER_LINES.qualified_name}) as latest
+            from {CUSTOMER_FEATURES.qualified_name}""",
+    )
+    configured = table_version(backend, AS_OF)
+    as_of = date.fromisoformat(configured) if configured else None
+    return Findings(
+        as_of=as_of or days["latest"],
+        orders_from=days["first"],
+        orders_to=days["last"],
+        fit=fit,
+        key_figures=_key_figures(backend, fit, previous),
+        segments=_segments(backend, load_vocabulary(), movement),
+        movement=movement,
+        customers=_customers(backend, most_customers),
+        category_months=_category_months(backend, as_of),
+        history=_history(backend),
+        out_of_time=_out_of_time(backend),
+        quality=_quality(backend),
+    )
+
+
+def _rows(backend: Backend, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = backend.con.execute(query, list(parameters)).to_arrow_table().to_pylist()
+    return rows
+
+
+def _fit(backend: Backend) -> tuple[Fit, Mapping[str, Any] | None]:
+    """Return the fit that gave the customers their segments, and the row of the one before."""
+    models = _rows(
+        backend,
+        f"""from {SEGMENT_MODEL.qualified_name} where fitted_at <= (
+                select fitted_at from {SEGMENT_MODEL.qualified_name}
+                where model_run_id in (select model_run_id from {CUSTOMER_SEGMENTS.qualified_name}))
+            order by fitted_at desc, model_run_id limit 2""",
+    )
+    if not models:
+        raise NothingToReport("There are no segments to report on: run again, so that there are customers.")
+    row, *earlier = models
+    drift = json.loads(row["feature_drift"] or "{}")
+    same = {name: row[name] for name in Fit.__dataclass_fields__ if name in row}
+    fit = Fit(
+        **{
+            **same,
+            "parameters": json.loads(row["parameters"]),
+            "versions": json.loads(row["versions"]),
+            "ignored_features": tuple(filter(None, row["ignored_features"].split(";"))),
+            "feature_drift": dict(sorted(drift.items(), key=lambda item: -item[1])),
+            "choices_of_k": tuple(json.loads(row["choices_of_k"])),
+            "ids_are_pseudonyms": (table_version(backend, "gold.customer_ids") or "clear") != "clear",
+        }
+    )
+    return fit, earlier[0] if earlier else None
+
+
+def _key_figures(backend: Backend, fit: Fit, previous: Mapping[str, Any] | None) -> tuple[KeyFigure, ...]:
+    selected = ", ".join(f"({sql})::double as {name}" for name, sql in SHOP_FIGURES.items())
+    [now] = _rows(backend, f"select {selected} from {SEGMENTED}")
+    recorded = changes(backend, SEGMENT_PROFILES)
+    before = {name: recorded[name].before if name in recorded else None for name in SHOP_FIGURES}
+
+    def both(name: str, unit: str, of: Any) -> KeyFigure:
+        return KeyFigure(name, unit, of(now), of(before))
+
+    def of_fit(name: str, unit: str) -> KeyFigure:
+        return KeyFigure(name, unit, getattr(fit, name), None if previous is None else previous[name])
+
+    return (
+        both("customers", "customers", lambda figures: figures["customers"]),
+        both("orders", "orders", lambda figures: figures["orders"]),
+        both("order_value", "money", lambda figures: figures["order_value"]),
+        both("returned_value", "money", lambda figures: figures["returned_value"]),
+        both("retained_value", "money", lambda figures: _minus(figures["order_value"], figures["returned_value"])),
+        both("return_rate", "share", lambda figures: _divided(figures["returned_lines"], figures["lines"])),
+        both(
+            "returned_value_share", "share", lambda figures: _divided(figures["returned_value"], figures["order_value"])
+        ),
+        both("possible_saving", "money", lambda figures: figures["possible_saving"]),
+        both("outlier_share", "share", lambda figures: _divided(figures["outliers"], figures["customers"])),
+        of_fit("segments", "segments"),
+        of_fit("silhouette", ""),
+        of_fit("stability", ""),
+    )
+
+
+def _minus(whole: float | None, part: float | None) -> float | None:
+    return None if whole is None or part is None else whole - part
+
+
+def _divided(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole or whole < 0 else part / whole
+
+
+def _segments(backend: Backend, vocabulary: Vocabulary, movement: Movement) -> tuple[Segment, ...]:
+    profiles = _rows(backend, f"from {SEGMENT_PROFILES.qualified_name}")
+    sums = {
+        row["segment_id"]: row
+        for row in _rows(
+            backend,
+            f"""select segment_id, sum(order_count)::bigint as order_count,
+                       sum(mean_order_value * order_count) as order_value,
+                       case when (select count(mean_order_value) from {CUSTOMER_FEATURES.qualified_name}) > 0
+                            then sum(mean_return_value * returned_line_count) end as returned_value,
+                       case when (select count(mean_order_value) from {CUSTOMER_FEATURES.qualified_name}) > 0
+                            then sum(greatest(mean_return_value * returned_line_count, 0)) end as paid_back,
+                       sum(returned_line_count)::double as returned_lines,
+                       sum(round(lines_per_order * order_count)) as lines
+                from {SEGMENTED} group by segment_id""",
+        )
+    }
+    averages = ", ".join(f"avg({name}) as {name}_mean, median({name}) as {name}_median" for name in FEATURES)
+    [shop] = _rows(backend, f"select {averages} from {SEGMENTED}")
+    before: dict[int, int] = {}
+    for flow in movement.flows:
+        if flow.from_id is not None:
+            before[flow.from_id] = before.get(flow.from_id, 0) + flow.customers
+    segments = [
+        _segment(
+            profile,
+            sums[profile["segment_id"]],
+            shop,
+            vocabulary,
+            before.get(profile["segment_id"], 0) if movement.comparable else None,
+        )
+        for profile in profiles
+    ]
+    return tuple(sorted(segments, key=lambda each: (each.is_outliers, -each.customers, each.segment_id)))
+
+
+def _segment(
+    profile: Mapping[str, Any],
+    sums: Mapping[str, Any],
+    shop: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    customers_before: int | None,
+) -> Segment:
+    is_outliers = profile["segment_id"] == OUTLIERS
+    entry = vocabulary.outliers if is_outliers else vocabulary.base_of(profile["segment_name"])
+    same = {name: profile[name] for name in Segment.__dataclass_fields__ if name in profile}
+    return Segment(
+        **same,
+        name=profile["segment_name"],
+        kind=entry.name if entry else None,
+        customers_before=customers_before,
+        order_count=sums["order_count"],
+        order_value=sums["order_value"],
+        returned_value=sums["returned_value"],
+        return_rate=_divided(sums["returned_lines"], sums["lines"]),
+        differences=tuple(_differences(profile, shop)),
+        means={name: profile[f"{name}_mean"] for name in FEATURES},
+        medians={name: profile[f"{name}_median"] for name in FEATURES},
+        action=profile["recommended_action"],
+        saving=_saving(profile, sums, vocabulary, entry),
+    )
+
+
+def _differences(profile: Mapping[str, Any], shop: Mapping[str, Any]) -> list[Difference]:
+    named = [text.rpartition(" ") for text in profile["distinguishing_features"].split("; ") if text]
+    return [
+        Difference(
+            feature=name,
+            unit=CUSTOMER_FEATURES.column(name).unit,
+            effect=float(effect),
+            mean=profile[f"{name}_mean"],
+            median=profile[f"{name}_median"],
+            shop_mean=shop[f"{name}_mean"],
+            shop_median=shop[f"{name}_median"],
+        )
+        for name, _, effect in named
+    ]
+
+
+def _saving(profile: Mapping[str, Any], sums: Mapping[str, Any], vocabulary: Vocabulary, entry: Entry | None) -> Saving:
+    measure = entry.saves if entry else None
+    return Saving(
+        return_cost=profile["return_cost"],
+        possible_saving=profile["possible_saving"],
+        returned_lines=sums["returned_lines"],
+        returned_value=sums["paid_back"],
+        handling_per_line=vocabulary.costs.handling_per_line.value,
+        value_lost_share=vocabulary.costs.value_lost_share.value,
+        handling_averted=measure.handling if measure else 0.0,
+        value_loss_averted=measure.value_loss if measure else 0.0,
+        assumption=profile["saving_assumption"],
+    )
+
+
+def _movement(backend: Backend, fit: Fit, previous: Mapping[str, Any] | None) -> Movement:
+    changed = _rows(
+        backend,
+        f"""select from_segment_id as from_id, any_value(from_segment_name) as from_name,
+                   to_segment_id as to_id, any_value(to_segment_name) as to_name, count(*) as customers
+            from {SEGMENT_CHANGES.qualified_name} group by 1, 3""",
+    )
+    [model] = _rows(
+        backend,
+        f"select kept_segment_share from {SEGMENT_MODEL.qualified_name} where model_run_id = $1",
+        [fit.model_run_id],
+    )
+    # as gold tells it: no drift of the sizes at the first fit, no share that stayed after another pseudonym key
+    comparable = fit.segment_size_drift is not None and not (model["kept_segment_share"] is None and not changed)
+    came: dict[int | None, int] = {}
+    for way in changed:
+        came[way["to_id"]] = came.get(way["to_id"], 0) + way["customers"]
+    stayed = [
+        Flow(row["segment_id"], row["segment_name"], row["segment_id"], row["segment_name"], customers)
+        for row in _rows(
+            backend,
+            f"""select segment_id, any_value(segment_name) as segment_name, count(*) as customers
+                from {CUSTOMER_SEGMENTS.qualified_name} group by 1""",
+        )
+        if (customers := row["customers"] - came.get(row["segment_id"], 0))
+    ]
+    flows = [*(Flow(**way) for way in changed), *stayed] if comparable else []
+    return Movement(
+        previous_run_id=previous["model_run_id"] if previous and comparable else None,
+        previous_fitted_at=previous["fitted_at"] if previous and comparable else None,
+        comparable=comparable,
+        flows=tuple(sorted(flows, key=lambda each: (-each.customers, str(each.from_id), str(each.to_id)))),
+        joined=sum(each.customers for each in flows if each.from_id is None),
+        left=sum(each.customers for each in flows if each.to_id is None),
+        stayed=sum(each.customers for each in flows if each.from_id == each.to_id),
+        moved=sum(each.customers for each in flows if each.from_id != each.to_id and each.from_id is not None)
+        - sum(each.customers for each in flows if each.to_id is None),
+    )
+
+
+def _customers(backend: Backend, most: int) -> Customers:
+    chosen = f"select customer_id from {CUSTOMER_SEGMENTS.qualified_name} order by hash(customer_id), 1 limit $1"
+    features = ", ".join(f"f.{name}::double as {name}" for name in FEATURES)
+    found: pa.Table = backend.con.execute(
+        f"""select s.customer_id, s.segment_id, s.map_x, s.map_y, s.confidence,
+                   f.mean_order_value * f.order_count as order_value,
+                   case when f.mean_order_value is not null
+                        then f.mean_return_value * f.returned_line_count end as returned_value,
+                   {features},
+                   list_filter([r.reason_1, r.reason_2, r.reason_3], lambda reason: reason is not null) as reasons
+            from {CUSTOMER_SEGMENTS.qualified_name} as s
+            join {CUSTOMER_FEATURES.qualified_name} as f using (customer_id)
+            join {CUSTOMER_REASONS.qualified_name} as r using (customer_id)
+            where s.customer_id in ({chosen}) order by s.customer_id""",
+        [most],
+    ).to_arrow_table()
+    columns = {name: found.column(name).to_pylist() for name in found.column_names}
+    [total] = _rows(backend, f"select count(*) as customers from {CUSTOMER_SEGMENTS.qualified_name}")
+    return Customers(
+        total=total["customers"],
+        ids=columns["customer_id"],
+        **{name: columns[f"{name}"] for name in ("map_x", "map_y", "confidence", "order_value", "returned_value")},
+        segment_ids=columns["segment_id"],
+        features={name: columns[name] for name in FEATURES},
+        reasons=[tuple(reasons) for reasons in columns["reasons"]],
+    )
+
+
+def _category_months(backend: Backend, as_of: date | None) -> tuple[CategoryMonth, ...]:
+    """Count order lines and returns as silver does: up to the end of the day to look from, all without such a day."""
+    rows = _rows(
+        backend,
+        f"""with known as (
+                select category, date_trunc('month', order_date)::date as month, line_value,
+                       case when return_date::date > $1::date then 0 else return_quantity end as returned, quantity
+                from {ORDER_LINES.qualified_name}
+                where order_date::date <= coalesce($1::date, order_date::date)),
+            ranked as (
+                select category, row_number() over (order by count(*) desc, category) as rank
+                from known where category is not null group by 1),
+            told as (
+                select if(rank <= $2, category, null) as category, coalesce(rank > $2, false) as others,
+                       if(rank is null, $2 + 2, least(rank, $2 + 1)) as place, known.* exclude (category)
+                from known left join ranked using (category))
+            select category, others, month, count(*) as lines,
+                   count(*) filter (returned > 0) as returned_lines, sum(line_value) as order_value,
+                   case when count(line_value) > 0
+                        then coalesce(sum(line_value * returned / quantity) filter (returned > 0), 0) end
+                       as returned_value
+            from told group by category, others, place, month order by place, month""",
+        [as_of, MOST_CATEGORIES],
+    )
+    return tuple(CategoryMonth(**row) for row in rows)
+
+
+def _history(backend: Backend) -> tuple[MonthShare, ...]:
+    if not has_table(backend, SEGMENT_HISTORY):
+        return ()
+    rows = _rows(
+        backend,
+        f"""select as_of::date as as_of, segment_id, any_value(segment_name) as segment_name, count(*) as customers
+            from {SEGMENT_HISTORY.qualified_name} group by 1, 2 order by 1, 2""",
+    )
+    return tuple(MonthShare(**row) for row in rows)
+
+
+def _out_of_time(backend: Backend) -> tuple[OutOfTime, ...]:
+    if not has_table(backend, OUT_OF_TIME_VALIDATION):
+        return ()
+    selected = ", ".join(name if name != "as_of" else "as_of::date as as_of" for name in OutOfTime.__dataclass_fields__)
+    rows = _rows(
+        backend,
+        f"""select {selected} from {OUT_OF_TIME_VALIDATION.qualified_name}
+            order by as_of desc, target, scale desc, method <> 'segments', method""",
+    )
+    return tuple(OutOfTime(**row) for row in rows)
+
+
+def _quality(backend: Backend) -> DataQuality:
+    counts = ("rows_read", "rows_kept", "rows_rejected", "rows_superseded", "rows_merged")
+    sums = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in counts)
+    [totals] = _rows(backend, f"select {sums}, count(*) as file_count from {SOURCE_FILES.qualified_name}")
+    files = _rows(
+        backend,
+        f"""select source_file, status, reason, {", ".join(counts)} from {SOURCE_FILES.qualified_name}
+            order by status = 'loaded', source_file, content_hash limit $1""",
+        [MOST_FILES],
+    )
+    rejected = _rows(
+        backend,
+        f"""select split_part(reason, ':', 1) as code, count(*) as rows from {REJECTED_ROWS.qualified_name}
+            group by 1 order by 2 desc, 1""",
+    )
+    dropped = _rows(
+        backend,
+        f"select missing, count(*) as customers from {DROPPED_CUSTOMERS.qualified_name} group by 1 order by 2 desc, 1",
+    )
+    [kept] = _rows(backend, f"select count(*) as customers from {CUSTOMER_FEATURES.qualified_name}")
+    imputed = _rows(
+        backend,
+        f"""select *, values_filled / $1 as share from {IMPUTATION_LOG.qualified_name} where values_filled > 0
+            order by values_filled desc, feature""",
+        [kept["customers"]],
+    )
+    return DataQuality(
+        files=tuple(FileAccount(**row) for row in files),
+        **totals,
+        rejected={row["code"]: row["rows"] for row in rejected},
+        customers_kept=kept["customers"],
+        customers_dropped=sum(row["customers"] for row in dropped),
+        dropped={row["missing"]: row["customers"] for row in dropped},
+        imputed=tuple(Imputed(**row) for row in imputed),
+    )
