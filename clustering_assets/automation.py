@@ -97,7 +97,7 @@ _UNFINISHED = [
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Runs everything when files in the source folder are new, changed or gone, once they stopped growing.",
 )
-def source_folder(context: dg.SensorEvaluationContext, source: SourceFolder) -> dg.SensorResult:
+def source_folder(context: dg.SensorEvaluationContext, home: Home, source: SourceFolder) -> dg.SensorResult:
     """Ask for one run for all that changed since the last one.
 
     A missing folder fails the tick and leaves the cursor as it is: files that cannot be seen are not gone. A run that
@@ -106,22 +106,25 @@ def source_folder(context: dg.SensorEvaluationContext, source: SourceFolder) -> 
     """
     now = time.time()
     with in_one_sentence():
-        seen = look(source.folder, last_look(context.cursor, now), now, source.limits)
+        before = last_look(context.cursor, Path(home.path), now)
+        seen = look(source.folder, before, now, source.limits)
+        if seen.files != before.files:
+            seen.remember(Path(home.path))
     if awaited := seen.awaited(now):
         return _wait(f"Waiting until these stop changing: {_some(awaited)}.", seen)
     if seen.unread:
         return _wait(f"Still to be looked into: {_some(seen.unread)}.", seen)
-    if seen.contents == seen.requested:
+    if not seen.is_new:
         return _wait("Nothing new in the source folder.", seen)
     unfinished = context.instance.get_runs(dg.RunsFilter(job_name=everything.name, statuses=_UNFINISHED), limit=1)
     if unfinished:
         return _wait(f"Waiting for run {unfinished[0].run_id}; what comes meanwhile is loaded together.", seen)
     asked = seen.with_request()
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=asked.request)], cursor=asked.to_json())
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=asked.request)], cursor=asked.cursor)
 
 
 def _wait(reason: str, seen: Look) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=seen.to_json())
+    return dg.SensorResult(skip_reason=reason, cursor=seen.cursor)
 
 
 def _some(names: list[str]) -> str:

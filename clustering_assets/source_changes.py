@@ -2,6 +2,9 @@
 
 What counts is the set of contents: a file that was renamed or copied brings nothing new. A file is looked into when
 it has stopped growing, and once for each version of it.
+
+What was asked for is the sensor's cursor. What each file was like is remembered in the home folder, since Dagster keeps
+the cursor of every tick, 3,000 a day; where it is lost, the files are looked into again and turn out to be the same.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
+from clustering_assets.durable import written_beside
 from clustering_assets.sources.files import (
     DEFAULT_LIMITS,
     MAPPING_FILE,
@@ -28,11 +32,13 @@ from clustering_assets.sources.ingestion import NoUsableRows
 from clustering_assets.versions import fingerprint
 
 LONGEST_WAIT = 3600.0
-"""Seconds that a file which keeps changing holds the others back."""
+"""Seconds that files which keep changing, or keep coming, hold the others back."""
 MOST_HASHED = 512 << 20
 """Bytes that one look reads before it leaves the rest to the next: a look has to be over before the sensor's time is.
 A file that is larger is known by its size and the time when it was written."""
 _MOST_EXPANDED = 8 * MOST_HASHED
+_NOTHING = fingerprint()
+_MEMORY = Path("runs", "source_folder.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,33 @@ class Look:
     request
         Names the latest run that was asked for; before the first one, something that no other beginning has.
     requested
-        The contents which that run found.
+        Names the contents which that run found.
+    held_since
+        Since when every look has found new contents, and files that are changing beside them (seconds since 1970).
     files
         By name.
     """
 
     request: str
-    requested: tuple[str, ...] = ()
+    requested: str = _NOTHING
+    held_since: float | None = None
     files: dict[str, Seen] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Write the look as a sensor's cursor, for `last_look` to read."""
-        files = {name: astuple(seen) for name, seen in self.files.items()}
-        return json.dumps([self.request, self.requested, files], separators=(",", ":"))
+    @property
+    def cursor(self) -> str:
+        """What has to be known of the last request, for `last_look` to read."""
+        return json.dumps([self.request, self.requested, self.held_since])
+
+    def remember(self, home: Path) -> None:
+        """Write what the files were like, for `last_look` to read.
+
+        Raises
+        ------
+        CannotWrite
+            If the home folder cannot be written: no file would ever be known to have stopped changing.
+        """
+        with written_beside(home / _MEMORY) as beside:
+            beside.write_text(json.dumps({name: astuple(seen) for name, seen in self.files.items()}))
 
     @property
     def contents(self) -> tuple[str, ...]:
@@ -90,25 +110,39 @@ class Look:
         """Names of the files that stopped changing and were not looked into yet."""
         return [name for name, seen in self.files.items() if seen.changing_since is None and not seen.of_stamp]
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the contents are others than those of the latest request."""
+        return fingerprint(*self.contents) != self.requested
+
     def awaited(self, now: float) -> list[str]:
-        """Names of the files that are changing, and not for longer than the others have to wait."""
+        """Names of the files that are changing, as long as the others have to wait for them."""
+        if self.held_since is not None and now - self.held_since >= LONGEST_WAIT:
+            return []
         changing = {name: seen.changing_since for name, seen in self.files.items() if seen.changing_since is not None}
         return [name for name, since in changing.items() if now - since < LONGEST_WAIT]
 
     def with_request(self) -> Look:
         """Ask for a run. Its name depends on the one before: the same contents at another time are another request."""
         contents = self.contents
-        return Look(fingerprint(self.request, *contents), contents, self.files)
+        return Look(fingerprint(self.request, *contents), fingerprint(*contents), files=self.files)
 
 
-def last_look(cursor: str | None, now: float) -> Look:
-    """Read a cursor; where there is none, or one of another version of the project, everything is new."""
+def last_look(cursor: str | None, home: Path, now: float) -> Look:
+    """Read what the last look left; without a cursor, or with one of another version of the project, all is new."""
     try:
-        request, requested, files = json.loads(cursor or "")
-        seen = {name: Seen(tuple(stamp), *known) for name, (stamp, *known) in files.items()}
-        return Look(request, tuple(requested), seen)
+        request, requested, held_since = json.loads(cursor or "")
+        if not isinstance(requested, str):
+            raise TypeError("a cursor of an earlier version")
+        before = Look(str(request), requested, None if held_since is None else float(held_since))
     except (AttributeError, TypeError, ValueError):
         return Look(request=f"first look at {now}")
+    try:
+        remembered = json.loads((home / _MEMORY).read_text())
+        files = {name: Seen(tuple(stamp), *known) for name, (stamp, *known) in remembered.items()}
+    except (AttributeError, OSError, TypeError, ValueError):
+        return before
+    return replace(before, files=files)
 
 
 def look(folder: Path, before: Look, now: float, limits: Limits = DEFAULT_LIMITS) -> Look:
@@ -143,7 +177,9 @@ def look(folder: Path, before: Look, now: float, limits: Limits = DEFAULT_LIMITS
         else:
             files[file.name] = Seen(file.stamp, _content(file, folder, limits), of_stamp=True)
             may_read -= file.size if file.size <= MOST_HASHED else 0
-    return Look(before.request, before.requested, files)
+    seen_now = replace(before, files=files)
+    held = seen_now.is_new and any(seen.changing_since is not None for seen in files.values())
+    return replace(seen_now, held_since=(before.held_since or now) if held else None)
 
 
 def _sources(folder: Path) -> Iterator[FoundFile]:

@@ -45,7 +45,7 @@ BELOW = {
     "reports": {"comparison", "contracts", "durable", "segmentation", "warehouse"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
-    "source_changes": {"sources", "versions"},
+    "source_changes": {"durable", "sources", "versions"},
     "forgotten": {"durable", "versions"},
     "forgetting": {"contracts", "forgotten", "pseudonyms", "sources", "warehouse"},
     "history": {"contracts", "gold", "pseudonyms", "segmentation", "silver", "warehouse"},

@@ -36,10 +36,10 @@ class Ticks:
 
     def tick(self) -> dg.DagsterRun | None:
         """Evaluate the sensor once; return the run that it queued."""
-        context = dg.build_sensor_context(
-            self.instance, self.cursor, resources={"source": SourceFolder(path=str(self.folder))}
-        )
-        found = source_folder.evaluate_tick(context)
+        home = Home(path=str(self.folder.with_name("home")))
+        resources = {"home": home, "source": SourceFolder(path=str(self.folder))}
+        with dg.build_sensor_context(self.instance, self.cursor, resources=resources) as context:
+            found = source_folder.evaluate_tick(context)
         self.cursor, self.said = found.cursor, found.skip_message or ""
         [*requests] = found.run_requests or []
         if not requests or requests[0].run_key in self.run_keys:
@@ -195,9 +195,9 @@ def test_the_sensor_loads_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("A")
     probe = (
         "import sys, dagster as dg; from clustering_assets.automation import source_folder;"
-        "from clustering_assets.resources import SourceFolder;"
-        f"source = SourceFolder(path={str(tmp_path)!r});"
-        "context = dg.build_sensor_context(resources={'source': source});"
+        "from clustering_assets.resources import Home, SourceFolder;"
+        f"home, source = Home(path={str(tmp_path / 'home')!r}), SourceFolder(path={str(tmp_path)!r});"
+        "context = dg.build_sensor_context(resources={'home': home, 'source': source}).__enter__();"
         "source_folder.evaluate_tick(context);"
         "print([name for name in ('sklearn', 'pandas', 'matplotlib', 'openTSNE') if name in sys.modules])"
     )

@@ -6,13 +6,10 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +22,10 @@ from dagster_graphql import DagsterGraphQLClient
 
 from clustering_assets_tests.conftest import QUICK, Shop, make_shop
 from clustering_assets_tests.postgresql import Server, free_port
+from clustering_assets_tests.processes import CHECKOUT, environment_of, running, until
 
-CHECKOUT = Path(__file__).parent.parent
 DEPLOY = CHECKOUT / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
-PATIENCE = 300
-"""Seconds; far more than anything here takes, so that a busy machine does not fail the test."""
 
 
 def settings_of(unit: Path) -> dict[str, list[str]]:
@@ -132,32 +127,6 @@ class Deployment:
     environment: dict[str, str]
 
 
-@contextmanager
-def running(command: list[str], environment: dict[str, str], cwd: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=file, stderr=file, start_new_session=True)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def until(done: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            if found := done():
-                return found
-        except (requests.RequestException, OSError):
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"waited in vain: {what}")
-
-
 @pytest.fixture(scope="module")
 def deployment(postgresql: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Start what the units start, with the folders and ports of the test in the place of theirs."""
@@ -167,15 +136,12 @@ def deployment(postgresql: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "dagster").mkdir()
     instance = (CHECKOUT / "dagster.yaml").read_text() + (DEPLOY / "dagster-postgres.yaml").read_text()
     (folder / "dagster" / "dagster.yaml").write_text(instance)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CLUSTERING_")},
-        "CLUSTERING_HOME": str(shop.home),
-        "CLUSTERING_SOURCE_DIR": str(shop.source),
-        "CLUSTERING_PUBLISH_URL": postgresql.url("deployed"),
-        "DAGSTER_HOME": str(folder / "dagster"),
-        "DAGSTER_POSTGRES_URL": postgresql.url("dagster").replace("postgresql:", "postgresql+psycopg2:"),
-        "PYTHONPATH": str(CHECKOUT),
-    }
+    environment = environment_of(
+        shop,
+        folder / "dagster",
+        CLUSTERING_PUBLISH_URL=postgresql.url("deployed"),
+        DAGSTER_POSTGRES_URL=postgresql.url("dagster").replace("postgresql:", "postgresql+psycopg2:"),
+    )
     ports = {"3000": str(free_port()), "3001": str(free_port())}
 
     def start(name: str) -> Any:

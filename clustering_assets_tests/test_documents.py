@@ -6,8 +6,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.mark.parametrize("page", [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
+def test_every_block_ends_in_its_section(page: Path) -> None:
+    sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
+    assert not [section.splitlines()[0] for section in sections if section.count("```") % 2]
 
 
 def test_the_example_of_the_segmentation_runs_and_finds_what_it_says() -> None:

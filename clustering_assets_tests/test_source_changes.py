@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from clustering_assets import source_changes
+from clustering_assets.durable import CannotWrite
 from clustering_assets.source_changes import LONGEST_WAIT, Look, last_look, look
 from clustering_assets.sources.ingestion import NoUsableRows
 
 START = 1_700_000_000.0
-FRESH = last_look(None, START)
+FRESH = last_look(None, Path("nowhere"), START)
 
 
 def looks(folder: Path, before: Look = FRESH, times: int = 2, now: float = START) -> Look:
-    """Look several times, with the look written and read again each time, as a sensor's cursor is."""
+    """Look several times, with the look written and read again each time, as the sensor does it."""
+    home = folder.with_name(f"{folder.name} home")
     for _ in range(times):
-        before = last_look(look(folder, before, now).to_json(), now)
+        seen = look(folder, before, now)
+        seen.remember(home)
+        before = last_look(seen.cursor, home, now)
+        assert before == seen
     return before
 
 
@@ -147,14 +154,63 @@ def test_a_look_that_is_repeated_asks_for_the_same_run(tmp_path: Path) -> None:
     assert looks(tmp_path, before, times=1).with_request() == looks(tmp_path, before, times=1).with_request()
 
 
-@pytest.mark.parametrize("cursor", [None, "", "{}", "[]", '["x", [], {"a.csv": [1]}]', "[1, 2, 3]", "older"])
-def test_without_a_cursor_that_can_be_read_everything_is_new(cursor: str | None) -> None:
-    found = last_look(cursor, START)
-    assert (found.requested, found.files) == ((), {})
+OLDER = '["x", ["c"], {"a.csv": [[1, 2, 3], "c", true, null]}]'
 
 
-def test_two_beginnings_never_share_the_name_of_a_request() -> None:
-    assert last_look(None, START).with_request() != last_look(None, START + 1).with_request()
+@pytest.mark.parametrize("cursor", [None, "", "{}", "[]", OLDER, "[1, 2, 3]", '["x", "c", {}]', "older"])
+def test_without_a_cursor_that_can_be_read_everything_is_new(cursor: str | None, tmp_path: Path) -> None:
+    home = tmp_path.with_name(f"{tmp_path.name} home")
+    (tmp_path / "a.csv").write_text("A")
+    assert looks(tmp_path) == last_look(looks(tmp_path).cursor, home, START)
+    assert last_look(cursor, home, START) == FRESH
+
+
+@pytest.mark.parametrize("memory", ["", "[]", '{"a.csv": [1]}', '{"a.csv": 1}', "older", None])
+def test_where_what_the_files_were_like_is_lost_they_are_looked_into_again(memory: str | None, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("A")
+    before = looks(tmp_path).with_request()
+    home = tmp_path.with_name(f"{tmp_path.name} home")
+    path = home / "runs" / "source_folder.json"
+    path.write_text(memory) if memory is not None else path.unlink()
+    lost = last_look(before.cursor, home, START)
+    assert lost == replace(before, files={})
+    again = looks(tmp_path, lost, times=1)
+    assert again.awaited(START) == ["a.csv"]
+    again = looks(tmp_path, again, times=1)
+    assert again == before, "which is nothing new"
+
+
+def test_the_cursor_does_not_grow_with_the_files(tmp_path: Path) -> None:
+    lengths = []
+    for number in range(50):
+        (tmp_path / f"{number}.csv").write_text(str(number))
+        lengths.append(len(looks(tmp_path).with_request().cursor))
+    assert max(lengths) == min(lengths) < 100
+
+
+def test_files_that_keep_coming_hold_those_before_them_back_for_a_bounded_time(tmp_path: Path) -> None:
+    seen, now, asked = FRESH, START, []
+    for number in range(5 * 60):
+        (tmp_path / f"{number}.csv").write_text(str(number))
+        now += 60
+        seen = looks(tmp_path, seen, times=1, now=now)
+        if seen.is_new and not seen.awaited(now):
+            asked.append(now)
+            seen = seen.with_request()
+    hours = [(after - before) / LONGEST_WAIT for before, after in pairwise([START, *asked])]
+    assert len(hours) == 4
+    assert max(hours) < 1.1
+
+
+def test_a_home_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file in the place of the folder")
+    with pytest.raises(CannotWrite, match=r"source_folder\.json could not be written"):
+        FRESH.remember(tmp_path / "home")
+
+
+def test_two_beginnings_never_share_the_name_of_a_request(tmp_path: Path) -> None:
+    first, second = (last_look(None, tmp_path, now) for now in (START, START + 1))
+    assert first.with_request() != second.with_request()
 
 
 def test_a_missing_folder_is_not_an_empty_one(tmp_path: Path) -> None:

@@ -1,114 +1,119 @@
-"""The real UI: `dagster dev` is started as `make ui` does it, and a run is launched through its API."""
+"""The real UI: `dagster dev` is started as `make ui` does it, and runs are launched through its API."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import pytest
 import requests
 from dagster import DagsterRunStatus
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 
+from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.definitions import defs
-from clustering_assets_tests.conftest import QUICK, Shop
+from clustering_assets.synthetic import generate, write
+from clustering_assets_tests.conftest import QUICK, Shop, make_shop
+from clustering_assets_tests.postgresql import free_port
+from clustering_assets_tests.processes import CHECKOUT, environment_of, parent, running, until
+from clustering_assets_tests.test_soak import rows
 
-CHECKOUT = Path(__file__).parent.parent
-STARTS_WITHIN = RUNS_WITHIN = 240
-"""Seconds; far more than it takes, so that a busy machine does not fail the test."""
+SUCCESS, FAILURE = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE
 
 
-@pytest.fixture
-def port(shop: Shop) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    dagster_home = shop.home.parent / "dagster"
+@dataclass(frozen=True)
+class UI:
+    """What `make ui` starts, over a small shop."""
+
+    shop: Shop
+    port: int
+    client: DagsterGraphQLClient
+
+    def ask(self, query: str) -> dict[str, Any]:
+        response = requests.post(f"http://127.0.0.1:{self.port}/graphql", json={"query": query}, timeout=60)
+        response.raise_for_status()
+        data: dict[str, Any] = response.json()["data"]
+        return data
+
+    def of_run(self, run: str, fields: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask(f'{{runOrError(runId: "{run}") {{... on Run {{{fields}}}}}}}')["runOrError"]
+        return found
+
+    def reached(self, run: str, *wanted: DagsterRunStatus) -> DagsterRunStatus:
+        """Wait until a run is as wanted, or has ended; return how it is."""
+
+        def status() -> DagsterRunStatus | None:
+            try:
+                found = self.client.get_run_status(run)
+            except DagsterGraphQLClientError:
+                return None
+            return found if found in (*wanted, *FINISHED_STATUSES) else None
+
+        reached: DagsterRunStatus = until(status, f"run {run}")
+        return reached
+
+    def process_of(self, run: str) -> int:
+        """Wait until a run is at work; return its process."""
+        assert self.reached(run, DagsterRunStatus.STARTED) == DagsterRunStatus.STARTED
+        sign = self.shop.home / "runs" / "alive" / run
+        return int(until(sign.read_text, f"the sign of life of run {run}"))
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UI]:
+    folder = tmp_path_factory.mktemp("ui")
+    shop, port = make_shop(folder), free_port()
+    dagster_home = folder / "dagster"
     dagster_home.mkdir()
     shutil.copy(CHECKOUT / "dagster.yaml", dagster_home)
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(CHECKOUT / "workspace.yaml")]
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(dagster_home),
-        "CLUSTERING_HOME": str(shop.home),
-        "CLUSTERING_SOURCE_DIR": str(shop.source),
-    }
-    with (dagster_home / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=dagster_home,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield port
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with running(command, environment_of(shop, dagster_home), dagster_home, folder / "log"):
+        until(lambda: requests.get(f"http://127.0.0.1:{port}/server_info", timeout=60).ok, "the UI")
+        ui = UI(shop, port, DagsterGraphQLClient("127.0.0.1", port_number=port))
+        until(lambda: ui.ask("{assetNodes {id}}")["assetNodes"], "the assets")
+        yield ui
 
 
-def answer(port: int, query: str) -> dict[str, object]:
-    response = requests.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=30)
-    response.raise_for_status()
-    data: dict[str, object] = response.json()["data"]
-    return data
-
-
-def wait_for_assets(port: int) -> list[str]:
-    deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            nodes = answer(port, "{assetNodes {assetKey {path} isMaterializable}}")["assetNodes"]
-        except requests.RequestException:
-            nodes = None
-        if nodes:
-            return ["/".join(node["assetKey"]["path"]) for node in nodes if node["isMaterializable"]]  # type: ignore[attr-defined]
-        time.sleep(1)
-    pytest.fail("the UI did not start")
-
-
-ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)
-
-
-def wait_for(client: DagsterGraphQLClient, run: str, wanted: Sequence[DagsterRunStatus] = ENDED) -> DagsterRunStatus:
-    status = DagsterRunStatus.QUEUED
-    deadline = time.monotonic() + RUNS_WITHIN
-    while time.monotonic() < deadline and status not in (*wanted, *ENDED):
-        time.sleep(1)
-        try:
-            status = client.get_run_status(run)
-        except DagsterGraphQLClientError:
-            continue
-    return status
-
-
-def test_every_asset_is_served_and_runs_from_the_ui_come_one_after_the_other(port: int, shop: Shop) -> None:
+def test_every_asset_is_served_and_runs_from_the_ui_come_one_after_the_other(ui: UI) -> None:
     keys = {spec.key for spec in defs.resolve_all_asset_specs()}
-    assert set(wait_for_assets(port)) == {key.to_user_string() for key in keys}
-    client = DagsterGraphQLClient("127.0.0.1", port_number=port)
-    job = client.submit_job_execution("everything", run_config=QUICK)
-    assert wait_for(client, job, [DagsterRunStatus.STARTED]) == DagsterRunStatus.STARTED
+    nodes = ui.ask("{assetNodes {assetKey {path} isMaterializable}}")["assetNodes"]
+    assert {tuple(node["assetKey"]["path"]) for node in nodes if node["isMaterializable"]} == {
+        tuple(key.path) for key in keys
+    }
+    job = ui.client.submit_job_execution("everything", run_config=QUICK)
+    assert ui.reached(job, DagsterRunStatus.STARTED) == DagsterRunStatus.STARTED
     # What the button "Materialize" launches
     bronze = [key for key in keys if key.path[0] == "bronze"]
-    click = client.submit_job_execution("__ASSET_JOB", asset_selection=bronze)
-    assert [wait_for(client, run) for run in (job, click)] == [DagsterRunStatus.SUCCESS] * 2
-    times = [
-        answer(port, f'{{runOrError(runId: "{run}") {{... on Run {{startTime endTime}}}}}}') for run in (job, click)
-    ]
-    first, second = (time["runOrError"] for time in times)
-    assert first["endTime"] <= second["startTime"], "the second was in the queue meanwhile"  # type: ignore[index]
-    with shop.warehouse.connect() as backend:
+    click = ui.client.submit_job_execution("__ASSET_JOB", asset_selection=bronze)
+    assert [ui.reached(run) for run in (job, click)] == [SUCCESS] * 2
+    first, second = (ui.of_run(run, "startTime endTime") for run in (job, click))
+    assert first["endTime"] <= second["startTime"], "the second was in the queue meanwhile"
+    with ui.shop.warehouse.connect() as backend:
         [(customers,)] = backend.con.execute("select count(*) from gold.customer_segments").fetchall()
     assert customers == 200
+
+
+def test_whatever_a_run_is_killed_with_the_next_in_the_queue_begins(ui: UI) -> None:
+    """Its process alone is missed by the code server that started it; with the server, by the sensor `lost_runs`."""
+    write(generate(50, 1_000, seed=12), ui.shop.source / "more", "returns_export", "csv")
+    alone, with_servers, last = (ui.client.submit_job_execution("everything", run_config=QUICK) for _ in range(3))
+    os.kill(ui.process_of(alone), signal.SIGKILL)
+    run = ui.process_of(with_servers)
+    server = parent(run)
+    for process in (parent(server), server, run):  # `dagster code-server start`, its `dagster api grpc`, the run
+        os.kill(process, signal.SIGKILL)
+    assert [ui.reached(run) for run in (alone, with_servers, last)] == [FAILURE, FAILURE, SUCCESS]
+    said = str(ui.of_run(with_servers, "eventConnection {events {... on MessageEvent {message}}}"))
+    assert "The process of the run is gone, as if it was killed or its machine lost power." in said
+
+    anew = Shop(ui.shop.source, ui.shop.home.with_name("anew"))
+    assert anew.run().success
+    pd.testing.assert_frame_equal(rows(ui.shop.warehouse, ORDER_LINES), rows(anew.warehouse, ORDER_LINES))
