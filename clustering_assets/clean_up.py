@@ -70,7 +70,8 @@ def _delete_old_runs(context: dg.OpExecutionContext, retention: Retention) -> No
     before = datetime.now(UTC) - timedelta(days=retention.keep_run_days)
     deleted = delete_old_runs(context.instance, before, chain.from_iterable(check.check_keys for check in CHECKS))
     if context.instance.schedule_storage:
-        context.instance.schedule_storage.purge_asset_evaluations(before.timestamp())  # Dagster: those of 30 days
+        # what the automation looked at, which Dagster keeps for 30 days whatever is set
+        context.instance.schedule_storage.purge_asset_evaluations(before.timestamp())
     context.log.info("deleted %s runs from before %s", f"{deleted:,}", f"{before:%Y-%m-%d %H:%M} UTC")
 
 

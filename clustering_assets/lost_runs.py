@@ -1,4 +1,7 @@
-"""Runs whose process is gone: Dagster goes on counting them as running, and the queue behind them would not move."""
+"""Runs whose process is gone, with the code server that would have told: Dagster goes on counting them as running.
+
+The queue behind them would not move.
+"""
 
 from pathlib import Path
 

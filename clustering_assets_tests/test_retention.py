@@ -165,10 +165,18 @@ def test_the_nightly_job_deletes_what_is_older_than_is_set(instance: dg.DagsterI
     old, newest = run_ids(instance)
     with sqlite3.connect(tmp_path / "history" / "runs.db") as runs:
         runs.execute("update runs set create_timestamp = ?", [datetime.now(UTC) - timedelta(days=8)])
+    looked_at = "select evaluation_id from asset_daemon_asset_evaluations order by 1"
+    with sqlite3.connect(tmp_path / "schedules" / "schedules.db") as schedules:
+        schedules.executemany(
+            "insert into asset_daemon_asset_evaluations (evaluation_id, create_timestamp) values (?, ?)",
+            [(days, datetime.now(UTC) - timedelta(days=days)) for days in (1, 8)],
+        )
     job = build_defs(retention=Retention(keep_run_days=9)).resolve_job_def("clean_up")
     assert job.execute_in_process(instance=instance).success
     assert {old, newest} <= {*run_ids(instance)}
+    assert schedules.execute(looked_at).fetchall() == [(1,), (8,)]
     job = build_defs(retention=Retention(keep_run_days=7)).resolve_job_def("clean_up")
     assert job.execute_in_process(instance=instance).success
     assert old not in run_ids(instance)
     assert newest in run_ids(instance)
+    assert schedules.execute(looked_at).fetchall() == [(1,)], "what the automation looked at goes with the runs"
