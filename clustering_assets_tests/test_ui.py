@@ -111,9 +111,10 @@ def test_whatever_a_run_is_killed_with_the_next_in_the_queue_begins(ui: UI) -> N
     for process in (parent(server), server, run):  # `dagster code-server start`, its `dagster api grpc`, the run
         os.kill(process, signal.SIGKILL)
     assert [ui.reached(run) for run in (alone, with_servers, last)] == [FAILURE, FAILURE, SUCCESS]
+    found = rows(ui.shop.warehouse, ORDER_LINES)
     said = str(ui.of_run(with_servers, "eventConnection {events {... on MessageEvent {message}}}"))
     assert "The process of the run is gone, as if it was killed or its machine lost power." in said
 
     anew = Shop(ui.shop.source, ui.shop.home.with_name("anew"))
     assert anew.run().success
-    pd.testing.assert_frame_equal(rows(ui.shop.warehouse, ORDER_LINES), rows(anew.warehouse, ORDER_LINES))
+    pd.testing.assert_frame_equal(found, rows(anew.warehouse, ORDER_LINES))
