@@ -50,6 +50,11 @@ class Channel:
         service = f" ({self._service.service_name})" if self._service else ""
         return f"channel {self.place} of CLUSTERING_ALERT_URLS{service}"
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is a URL that apprise can use."""
+        return self._service is not None
+
     def send(self, message: Message) -> str:
         """Send a message; return why it was not taken, in words without any secret, or nothing when it was."""
         from apprise import Apprise, NotifyFormat, NotifyType

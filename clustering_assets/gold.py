@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +59,8 @@ from clustering_assets.warehouse import (
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
+
+_log = logging.getLogger(__name__)
 
 CURVE_POINTS = 500
 
@@ -173,17 +176,24 @@ def segment(
         Moment to record (UTC).
     """
     features = customers[FEATURES].astype(np.float64)
+    _log.info("scaling the features by %s and fitting the segments", parameters["scaling"])
     segmenter = _fit(features, customers["customer_id"], parameters, earlier)
+    _log.info(
+        "%s segments, %s customers outside of them", segmenter.n_clusters_, f"{(segmenter.labels_ == OUTLIER).sum():,}"
+    )
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
     random_state = parameters["random_state"]
     ids = customers["customer_id"]
     segment_ids = _segment_ids(segmenter, features, ids, earlier)
     assigned = _assigned(segment_ids, segmenter.labels_)
+    if stability_resamples:
+        _log.info("measuring the stability of the segments on %s resamples", stability_resamples)
     stability = (
         segment_stability(segmenter, features, n_resamples=stability_resamples, random_state=random_state)
         if stability_resamples
         else None
     )
+    _log.info("describing the segments: names, rules, savings")
     profiles = segment_profiles(
         features,
         assigned,
@@ -193,6 +203,7 @@ def segment(
         random_state=random_state,
     )
     names: dict[int, str] = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
+    _log.info("drawing the map of the customers")
     place = customer_map(scaled, random_state=random_state, **map_parameters)
     known = _known(customers, imputed)
     scaled_features = pd.DataFrame(
@@ -206,6 +217,7 @@ def segment(
             "processed_at": now,
         }
     )
+    _log.info("looking for sub-segments and for the reasons of each customer")
     segments = pd.DataFrame(
         {
             "customer_id": ids,
@@ -282,6 +294,7 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
     ContractBroken
         If a table would break its contract; the tables stay as they were.
     """
+    _log.info("writing the model and the tables, once they follow their contracts")
     record_versions(backend, {f"{_MODEL_FILE}{found.facts.model_run_id}": version})
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
     with accepted(backend, found.tables):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from functools import cache
@@ -35,6 +36,8 @@ from clustering_assets.warehouse import AS_OF, record_versions, replace_table, t
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
+
+_log = logging.getLogger(__name__)
 
 
 class NoCustomers(Exception):
@@ -117,8 +120,10 @@ def write_silver(
             for contract, rows in silver_tables(table(backend, ORDER_LINES), as_of, keep).items()
         }
         features = tables[CUSTOMER_FEATURES]
-        if features.count().execute() == 0:
+        customers = features.count().execute()
+        if customers == 0:
             raise NoCustomers(_why_nobody(tables[DROPPED_CUSTOMERS]))
+        _log.info("writing the features of %s customers, once they follow their contract", f"{customers:,}")
         if pseudonym_key:
             hide_ids(backend, {f"kept_{each.name}": each for each in tables if has_customers(each)}, pseudonym_key)
         with accepted(backend, tables, least_rows_kept):

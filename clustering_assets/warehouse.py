@@ -64,6 +64,10 @@ class WarehouseUnavailable(Exception):
     """The warehouse cannot be used; the message says why and what to do."""
 
 
+class NoWarehouse(WarehouseUnavailable):
+    """There is no warehouse yet; the message says how to make one."""
+
+
 class WarehouseHeld(WarehouseUnavailable):
     """Another program has the warehouse open; the message says which."""
 
@@ -102,12 +106,36 @@ class Warehouse:
         WarehouseUnavailable
             If the file or the disk cannot be used; inside, too, where DuckDB reads what is needed.
         """
+        with self._connected(read_only=False) as backend:
+            for layer in LAYERS:
+                backend.con.execute(f"create schema if not exists {layer}")
+            yield backend
+
+    @contextmanager
+    def read(self) -> Iterator[Backend]:
+        """Open the warehouse for reading alone: nothing is made, and others may read it at the same time.
+
+        Raises
+        ------
+        NoWarehouse
+            If there is none.
+        WarehouseHeld, WarehouseUnavailable
+            As for `connect`.
+        """
+        if not self.path.exists():
+            raise NoWarehouse(
+                f"There is no warehouse in {self.home} yet: run `clustering-assets run`, or set CLUSTERING_HOME to the "
+                "folder that has one."
+            )
+        with self._connected(read_only=True) as backend:
+            yield backend
+
+    @contextmanager
+    def _connected(self, *, read_only: bool) -> Iterator[Backend]:
         try:
-            with closing(self._opened()) as connection:
+            with closing(self._opened(read_only)) as connection:
                 connection.execute("set TimeZone = 'UTC'")
                 backend: Backend = ibis.duckdb.from_connection(connection)
-                for layer in LAYERS:
-                    connection.execute(f"create schema if not exists {layer}")
                 yield backend
         except duckdb.Error as error:
             problem = self._problem(error)
@@ -115,7 +143,7 @@ class Warehouse:
                 raise
             raise problem from error
 
-    def _opened(self) -> duckdb.DuckDBPyConnection:
+    def _opened(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         patiently = Retrying(
             retry=retry_if_exception(
                 lambda error: isinstance(error, duckdb.Error) and bool(_LOCKED.search(str(error)))
@@ -126,10 +154,11 @@ class Warehouse:
             reraise=True,
         )
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self._make()
-            return patiently(self._connection, self.path)
+            if not read_only:
+                self.home.mkdir(parents=True, exist_ok=True)
+                if not self.path.exists():
+                    self._make()
+            return patiently(self._connection, self.path, read_only)
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise self._problem(error) or WarehouseUnavailable(
@@ -141,9 +170,11 @@ class Warehouse:
                 "disk, or set CLUSTERING_HOME to another folder."
             ) from error
 
-    def _connection(self, path: Path | str) -> duckdb.DuckDBPyConnection:
+    def _connection(self, path: Path | str, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(
-            str(path), config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")}
+            str(path),
+            read_only=read_only,
+            config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")},
         )
 
     def _make(self) -> None:
@@ -308,6 +339,14 @@ def table_version(backend: Backend, name: str) -> str | None:
         return None
     found = backend.con.execute(f"select version from {_VERSIONS} where name = $1", [name]).fetchone()
     return None if found is None else str(found[0])
+
+
+def written_last(backend: Backend) -> datetime | None:
+    """Moment (UTC) when something was written last; None before anything was."""
+    if "table_versions" not in backend.list_tables(database="main"):
+        return None
+    [(last,)] = backend.con.execute(f"select max(written_at) from {_VERSIONS}").fetchall()
+    return last if isinstance(last, datetime) else None
 
 
 def recorded_names(backend: Backend, prefix: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Bronze: order lines as the sources have them, what could not be kept, and an account of every file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,9 @@ def bronze(
             REJECTED_ROWS: rejections_by_code(backend),
             SOURCE_FILES: _source_files(backend),
         }
-        context.log.info("%s; %s", "read what changed" if changed else "nothing changed", totals(backend))
+        context.log.info(
+            "%s: %s", "what changed was read" if changed else "nothing changed", _in_words(totals(backend))
+        )
         for contract, report in reports.items():
             facts = table_facts(backend, contract)
             yield dg.MaterializeResult(
@@ -67,6 +69,13 @@ def bronze(
                 metadata={**facts, **report, "changed": changed},
                 data_version=version,
             )
+
+
+def _in_words(rows: Mapping[str, int]) -> str:
+    return (
+        f"{rows['rows_read']:,} rows from {rows['files_loaded']:,} files, {rows['rows_kept']:,} kept, "
+        f"{rows['rows_rejected']:,} rejected"
+    )
 
 
 def _order_lines(backend: "Backend") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Exports: the layers where business people look."""
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from clustering_assets.publishing.publish import Published
 
 _EXPORT_VERSION = "2"
+_log = logging.getLogger(__name__)
 
 
 def _workbook_spec(name: str) -> dg.AssetSpec:
@@ -100,6 +102,7 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
                 # before it is there: a run that is killed leaves no workbook of which nobody knows what it holds
                 record_versions(backend, {f"exports.{path.name}": version})
         if changed:
+            _log.info("writing %s customers to %s", f"{row_count:,}", path.name)
             write_workbook(path, contract, rows)
         _remove_old(home, stem, keep)
     return dg.MaterializeResult(

@@ -120,6 +120,8 @@ def gold(
                     write_gold(backend, home.warehouse.home, found, earlier, version)
                 else:
                     save_model(path, found.segmenter, found.facts)
+        else:
+            context.log.info("customers and settings are those of the last time: the tables stay as they are")
         with home.warehouse.connect() as backend:
             remove_old_models(backend, home.warehouse.home, retention.keep_models)
             reports = _reports(backend, home)

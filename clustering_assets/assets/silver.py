@@ -56,6 +56,8 @@ def silver(
             write_silver(
                 backend, as_of, version, utc_now(), home.pseudonym_key, least_rows_kept=quality_limits.least_rows_kept
             )
+        else:
+            context.log.info("order lines and settings are those of the last time: the tables stay as they are")
         for contract in _TABLES:
             yield dg.MaterializeResult(
                 asset_key=asset_key(contract),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -80,6 +81,27 @@ def publish(content: Content, url: str, schema: str, *, keep_dropped: bool, now:
         tuple(f"{names[table]}.{column.name}" for table, change in changes.items() for column in change.added),
         tuple(f"{names[table]}.{column}" for table, change in changes.items() for column in change.left_empty),
     )
+
+
+def reach(url: str, schema: str) -> str:
+    """Connect to the database and leave it again; return its URL without the password. Nothing is made or written.
+
+    Raises
+    ------
+    PublishingFailed
+        If it cannot be reached.
+    """
+    address = _parse(url)
+    if address.get_backend_name() in ("duckdb", "sqlite") and address.database:
+        file = Path(address.database).expanduser()
+        if not file.parent.is_dir():
+            raise PublishingFailed(
+                f"CLUSTERING_PUBLISH_URL names a file in {file.parent}, which is no folder: make it."
+            )
+        if not file.exists():
+            return f"{masked(address)} (made when something is published)"
+    with _open(address, schema):
+        return masked(address)
 
 
 def _parse(url: str) -> sa.URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -32,6 +33,8 @@ from clustering_assets.segmentation.scaling import SCALERS, Compression, Feature
 
 FloatArray = NDArray[np.float64]
 Labels = NDArray[np.intp]
+
+_log = logging.getLogger(__name__)
 
 OUTLIER = -1
 ROWS_PER_SEGMENT = 10
@@ -480,6 +483,13 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             self.notes_.append(f"One segment: {reason} are too few for {self.min_clusters} segments.")
             return 1
         candidates = range(self.min_clusters, most + 1)
+        _log.info(
+            "comparing %s to %s segments of %s rows on %s splits in halves",
+            self.min_clusters,
+            most,
+            f"{n:,}",
+            self.n_splits,
+        )
         # Of shape (splits, candidates, shrinkages, 2).
         confirmed = np.array([self._confirmed(scaled, compressed, candidates, random) for _ in range(self.n_splits)])
         sample = random.permutation(n)[:CURVE_ROWS]

@@ -6,6 +6,7 @@ depends on the files in the folder alone, not on the order in which they came.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -67,6 +68,11 @@ if TYPE_CHECKING:
 
 READER_VERSION = "1"
 """Raise it when the same file would give other rows than before: all files are read again then."""
+
+_log = logging.getLogger(__name__)
+
+_SAYINGS = 10
+"""Times that a load says how far it is, however many files there are."""
 
 _KEY = ", ".join(repeats.KEY)
 _INCOMING = "bronze.incoming_"
@@ -178,6 +184,7 @@ def ingest(
     _create_incoming(backend)
     try:
         _read_all(backend, plan, before, layouts, limits, forgotten)
+        _log.info("putting what was read into the tables and comparing them with their contracts")
         # whoever is forgotten goes, even if nobody is left
         with accepted(backend, _WRITTEN, least_rows_kept, may_be_empty=() if is_settled else [ORDER_LINES]):
             stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
@@ -327,7 +334,10 @@ def _read_all(
     limits: Limits,
     forgotten: Forgotten,
 ) -> None:
-    for file, note in plan.to_read:
+    count = len(plan.to_read)
+    megabytes = sum(note.size_bytes for _, note in plan.to_read) / 1e6
+    _log.info("%s of %s files are to be read, %.1f MB", f"{count:,}", f"{len(plan.kept) + count:,}", megabytes)
+    for place, (file, note) in enumerate(plan.to_read, 1):
         older = [row for row in before if row.path == file.name]
         last_good: list[SourceFile] = []
         content = (note.content_hash, file.ending)
@@ -344,6 +354,9 @@ def _read_all(
                 plan.noted.append(_unusable(note, problem, last_good))
                 plan.kept += last_good
         plan.gone |= {row.source_file for row in older} - {row.source_file for row in last_good}
+        if place * _SAYINGS // count > (place - 1) * _SAYINGS // count:
+            rows = sum(noted.rows_read for noted in plan.noted)
+            _log.info("read %s of %s files, %s rows", f"{place:,}", f"{count:,}", f"{rows:,}")
 
 
 def _read(

@@ -15,6 +15,7 @@ import logging
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from typing import BinaryIO, cast
 import duckdb
 import fastexcel
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.sources.bounds import check_rows, check_workbook
@@ -125,6 +127,31 @@ def read_rows(
                 yield _read_csv(connection, file, layouts)
     finally:
         _drop_staged(connection)
+
+
+def layout_of(file: FoundFile, layouts: Sequence[Layout]) -> Layout | None:
+    """Recognise the layout of a file from its header alone; None for a workbook, which would have to be read for that.
+
+    Raises
+    ------
+    UnusableFile
+        If it has none, or cannot be read.
+    """
+    if file.size == 0:
+        raise UnusableFile(_EMPTY)
+    try:
+        match file.ending:
+            case ".parquet":
+                _check_magic(file)
+                with _damage_named("Parquet file"):
+                    return recognise(pq.read_schema(file.path).names, layouts)
+            case ".xlsx":
+                _check_magic(file)
+                return None
+            case _:
+                return _dialect(_head(file), layouts).layout
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnusableFile(f"cannot be read ({in_short(error)}): export or copy it again") from error
 
 
 def _check_magic(file: FoundFile) -> None:
