@@ -44,7 +44,7 @@ BELOW = {
     "imputation": {"contracts", "features"},
     "pseudonyms": {"contracts", "versions", "warehouse"},
     "segmentation": {"contracts", "durable", "versions"},
-    "reports": {"comparison", "contracts", "durable", "segmentation", "warehouse"},
+    "reports": {"comparison", "contracts", "durable", "pseudonyms", "segmentation", "sources", "warehouse"},
     "synthetic": {"contracts"},
     "conformance": {"contracts", "warehouse"},
     "source_changes": {"durable", "sources", "versions"},

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 import yaml
+from click.testing import Result
+from typer.testing import CliRunner
 
-from clustering_assets.warehouse import Warehouse
-from clustering_assets_tests.conftest import QUICK, make_shop
+from clustering_assets.cli import app
+from clustering_assets.contracts import CLUSTERING_FEATURES, SEGMENT_HISTORY
+from clustering_assets.pseudonyms import hide_ids, pseudonym, record_ids, tables_with_customers, what_ids_are
+from clustering_assets.synthetic import generate, write
+from clustering_assets.warehouse import Warehouse, replace_period
+from clustering_assets_tests.conftest import QUICK, Shop, make_shop
 
 CHECKOUT = Path(__file__).parent.parent
 FILES = 40
@@ -44,7 +55,23 @@ class Deployment:
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(self.folder / "home")
+        return Warehouse(self.folder / "home", lock_wait=0)
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as backend:
+            found: list[tuple[Any, ...]] = backend.con.execute(query, list(parameters)).fetchall()
+        return found
+
+    def ask(self, *arguments: str, typed: str | None = None, **settings: str) -> Result:
+        """Run the command in this process."""
+        here = {"CLUSTERING_PSEUDONYM_KEY": "", **self.environment, **settings}
+        return CliRunner().invoke(app, arguments, env=here, input=typed)
+
+    def answer(self, *arguments: str, **settings: str) -> Any:
+        """Return what the command says as JSON."""
+        done = self.ask(*arguments, "--json", **settings)
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -139,3 +166,395 @@ def test_the_log_of_a_run_over_many_files_is_read_from_top_to_bottom(deployment:
     for step in ("files are to be read", f"read {FILES} of {FILES} files", "segments", "resamples", "map", ".xlsx"):
         assert any(step in line for line in said), step
     assert not [line for line in said if any(each in line for each in ids)]
+
+
+@pytest.fixture(scope="module")
+def second(first: tuple[Deployment, str], tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The same shop after another run, over other files: some customers are gone, others new."""
+    deployment = Deployment(tmp_path_factory.mktemp("second") / "deployment")
+    shutil.copytree(first[0].folder, deployment.folder)
+    shop = Shop(deployment.folder / "source", deployment.folder / "home")
+    gone = deployment.rows("select min(customer_id) from gold.customer_segments")[0][0]
+    for path in shop.source.iterdir():
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if gone not in line.lower()]
+        path.write_text("".join(kept), encoding="utf-8")
+    write(generate(12, 300, seed=5), deployment.folder / "more", "returns_export", "csv")
+    for path in (deployment.folder / "more").iterdir():
+        path.rename(shop.source / f"zz_{path.name}")
+    assert shop.run().success
+    return deployment
+
+
+def customer_of(deployment: Deployment, condition: str = "segment_id >= 0") -> str:
+    [(found,)] = deployment.rows(f"select min(customer_id) from gold.customer_segments where {condition}")
+    return str(found)
+
+
+# ------------------------------------------------------------------------------------------------------------ segments
+
+
+def test_segments_are_those_of_the_tables(deployment: Deployment) -> None:
+    said = deployment.answer("segments")
+    assert [(each["segment_id"], each["name"], each["customers"]) for each in said["segments"]] == deployment.rows(
+        """select segment_id, segment_name, customers from gold.segment_profiles
+           order by segment_id = -1, customers desc, segment_id"""
+    )
+    shown = deployment.ask("segments").stdout
+    assert [name for _, name in sorted((shown.index(each["name"]), each["name"]) for each in said["segments"])] == [
+        each["name"] for each in said["segments"]
+    ]
+
+
+def test_a_segment_is_explained_by_its_tables(deployment: Deployment) -> None:
+    for segment_id, name, action, customers in deployment.rows(
+        "select segment_id, segment_name, recommended_action, customers from gold.segment_profiles"
+    ):
+        said = deployment.answer("explain", str(segment_id))
+        assert (said["name"], said["action"], said["customers"]) == (name, action, customers)
+        assert deployment.answer("explain", *name.upper().split()) == said
+        medians = ", ".join(f"median({column.name})::double" for column in CLUSTERING_FEATURES)
+        of_segment = "select customer_id from gold.customer_segments where segment_id = $1"
+        [own] = deployment.rows(
+            f"select {medians} from silver.customer_features where customer_id in ({of_segment})", [segment_id]
+        )
+        assert [each["median"] for each in said["figures"]] == pytest.approx(list(own), nan_ok=True)
+        assert [each["feature"] for each in said["figures"]] == [column.name for column in CLUSTERING_FEATURES]
+        assert said["saving"]["assumption"] in deployment.ask("explain", str(segment_id), COLUMNS="400").stdout
+
+
+def test_parts_of_a_segment_are_counted(second: Deployment, tmp_path: Path) -> None:
+    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
+    [(segment, customers)] = copy.rows(
+        """select segment_id, count(*) from gold.customer_segments where segment_id >= 0
+           group by 1 order by 2 desc limit 1"""
+    )
+    with copy.warehouse.connect() as backend:
+        backend.con.execute(
+            """update gold.customer_segments as s set sub_segment_id = place % 3 % 2
+               from (select customer_id, row_number() over (order by customer_id) as place
+                     from gold.customer_segments where segment_id = $1) as p where s.customer_id = p.customer_id""",
+            [segment],
+        )
+    parts = copy.answer("explain", str(segment))["sub_segments"]
+    assert [part["sub_segment_id"] for part in parts] == [0, 1]
+    assert sum(part["customers"] for part in parts) == customers
+    assert sum(part["share"] for part in parts) == pytest.approx(1)
+    assert "none: the segment" not in copy.ask("explain", str(segment)).stdout
+
+
+def test_who_slips_in_a_name_is_told_which_there_are(deployment: Deployment) -> None:
+    [(name, segment_id)] = deployment.rows(
+        "select segment_name, segment_id from gold.segment_profiles order by customers desc limit 1"
+    )
+    slip = name[:3] + name[4:]
+    done = deployment.ask("explain", slip)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"There is no segment {slip!r}. Is one of these meant: {name!r} ({segment_id})")
+    for (each,) in deployment.rows("select segment_name from gold.segment_profiles"):
+        assert each in deployment.ask("explain", "zzzz").stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ customer
+
+
+def test_a_customer_is_in_a_segment_for_the_reasons_of_the_tables(deployment: Deployment) -> None:
+    for condition in ("segment_id >= 0", "segment_id = -1", "confidence < 0.5"):
+        customer_id = customer_of(deployment, condition)
+        if customer_id == "None":
+            continue
+        said = deployment.answer("customer", customer_id)
+        [(segment_id, confidence, score, *reasons, imputed)] = deployment.rows(
+            """select s.segment_id, s.confidence, x.outlier_score, reason_1, reason_2, reason_3, i.imputed
+               from gold.customer_segments s join gold.customer_reasons r using (customer_id)
+               join gold.scaled_features x using (customer_id) join silver.imputed_features i using (customer_id)
+               where customer_id = $1""",
+            [customer_id],
+        )
+        assert (said["segment_id"], said["confidence"], said["outlier_score"]) == (segment_id, confidence, score)
+        assert [each["feature"] for each in said["reasons"]] == [each.split(" ")[0] for each in reasons if each]
+        assert {*said["imputed"]} == {*filter(None, imputed.split(";"))}
+        names = [column.name for column in CLUSTERING_FEATURES]
+        [(own, shop)] = deployment.rows(
+            f"""select any_value([{", ".join(f"{name}::double" for name in names)}]) filter (customer_id = $1),
+                       [{", ".join(f"median({name})::double" for name in names)}] from silver.customer_features""",
+            [customer_id],
+        )
+        [(of_segment,)] = deployment.rows(
+            f"""select [{", ".join(f"{name}_median" for name in names)}] from gold.segment_profiles
+                where segment_id = $1""",
+            [segment_id],
+        )
+        assert [each["feature"] for each in said["figures"]] == names
+        for key, values in {"value": own, "shop_median": shop, "segment_median": of_segment}.items():
+            assert [each[key] for each in said["figures"]] == values, key
+        shown = deployment.ask("customer", customer_id).stdout
+        assert said["segment_description"] in shown
+        assert all(each["feature"] in shown for each in said["reasons"])
+
+
+def test_an_id_is_found_however_it_is_written_and_wherever_it_is_read_from(deployment: Deployment) -> None:
+    customer_id = customer_of(deployment, "customer_id like '%@%'")
+    assert "@" in customer_id
+    said = deployment.answer("customer", customer_id)
+    assert deployment.answer("customer", f"  {customer_id.upper()} ") == said
+    done = deployment.ask("customer", "-", "--json", typed=f"{customer_id}\n")
+    assert json.loads(done.stdout) == said
+
+
+def test_a_customer_without_a_segment_is_told_how_far_they_came(second: Deployment, tmp_path: Path) -> None:
+    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
+    silver, bronze, new, *_ = (
+        each for (each,) in copy.rows("select customer_id from gold.customer_segments order by 1")
+    )
+    with copy.warehouse.connect() as backend:
+        run = backend.con.execute
+        run("delete from gold.customer_segments where customer_id in ($1, $2, $3)", [silver, bronze, new])
+        run("delete from silver.customer_features where customer_id in ($1, $2)", [silver, bronze])
+        run("insert into silver.dropped_customers values ($1, 'order_count;lifetime_days', 3)", [silver])
+    said = {each: copy.ask("customer", each) for each in (new, silver, bronze, "nobody")}
+    assert {done.exit_code for done in said.values()} == {1}
+    assert "has features but no segment yet" in said[new].stderr
+    assert "left out of silver, and so of the segments, for lack of order_count, lifetime_days" in said[silver].stderr
+    assert re.search(r"Bronze has [\d,]+ order lines of the customer", said[bronze].stderr)
+    assert "There is no customer of that id" in said["nobody"].stderr
+    assert not [each for each in said if each in said[each].stderr], "what is not there is not repeated"
+
+
+def test_with_a_key_a_customer_answers_to_id_and_pseudonym(second: Deployment, tmp_path: Path) -> None:
+    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
+    key, customer_id = "k" * 32, customer_of(copy)
+    before = copy.answer("customer", customer_id)
+    with copy.warehouse.connect() as backend:
+        tables = tables_with_customers(backend, "silver", "gold")
+        hide_ids(backend, {contract.qualified_name: contract for contract in tables}, key)
+        for layer in ("silver", "gold"):
+            record_ids(backend, layer, what_ids_are(key))
+    hidden = pseudonym(customer_id, key)
+    for asked in (customer_id, customer_id.upper() if "@" in customer_id else customer_id, hidden):
+        said = copy.answer("customer", asked, CLUSTERING_PSEUDONYM_KEY=key)
+        assert said == {**before, "customer_id": hidden}
+    for settings in ({}, {"CLUSTERING_PSEUDONYM_KEY": "another key than that"}):
+        assert copy.answer("customer", hidden, **settings)["customer_id"] == hidden
+        assert "set CLUSTERING_PSEUDONYM_KEY to their key" in copy.ask("customer", customer_id, **settings).stderr
+
+
+def test_where_a_customer_was_and_what_became_of_them_is_told(second: Deployment, tmp_path: Path) -> None:
+    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
+    [(joined,)] = copy.rows("select min(customer_id) from gold.segment_changes where change = 'joined'")
+    months = [date(2025, 10, 31), date(2025, 11, 30)]
+    history = pd.DataFrame(
+        {
+            "as_of": pd.to_datetime(months),
+            "customer_id": joined,
+            "segment_id": [0, 1],
+            "segment_name": ["One", "Another"],
+            "confidence": [0.25, 0.5],
+            "outlier_score": 0.1,
+            "model_run_id": "model",
+            "assigned_at": datetime(2026, 1, 1),
+        }
+    )
+    with copy.warehouse.connect() as backend:
+        replace_period(backend, SEGMENT_HISTORY, history, "as_of", date(2025, 10, 1), date(2025, 12, 1))
+    said = copy.answer("customer", joined)
+    assert [(each["as_of"], each["segment_name"], each["confidence"]) for each in said["history"]] == [
+        ("2025-10-31", "One", 0.25),
+        ("2025-11-30", "Another", 0.5),
+    ]
+    assert said["change"]["change"] == "joined"
+    shown = copy.ask("customer", joined).stdout
+    assert "2025-11  Another" in shown
+    assert "joined, from nowhere: not there before" in shown
+
+
+# ---------------------------------------------------------------------------------------------------------- comparison
+
+
+def test_two_fits_are_compared_by_what_the_tables_say(first: tuple[Deployment, str], second: Deployment) -> None:
+    before, said = first[0], second.answer("diff")
+    ids = [each for (each,) in second.rows("select model_run_id from gold.segment_model order by fitted_at")]
+    assert [said["before_run_id"], said["now_run_id"]] == ids
+    then = dict(before.rows("select customer_id, segment_id from gold.customer_segments"))
+    today = dict(second.rows("select customer_id, segment_id from gold.customer_segments"))
+    both = then.keys() & today.keys()
+    assert said["joined"] == len(today.keys() - then.keys()) > 0
+    assert said["left"] == len(then.keys() - today.keys()) > 0
+    assert said["stayed"] == sum(then[each] == today[each] for each in both)
+    assert said["moved"] == len(both) - said["stayed"]
+    sizes = {each["segment_id"]: (each["before"], each["now"]) for each in said["sizes"]}
+    assert sizes == {
+        each: ([*then.values()].count(each), [*today.values()].count(each))
+        for each in {*then.values(), *today.values()}
+    }
+    assert sum(flow["customers"] for flow in said["flows"]) == len(then.keys() | today.keys())
+    [(drift, silhouette)] = second.rows(
+        "select feature_drift, silhouette from gold.segment_model where model_run_id = $1", [ids[1]]
+    )
+    assert said["drift"] == json.loads(drift)
+    assert {each["name"]: each["now"] for each in said["figures"]}["silhouette"] == silhouette
+    shown = second.ask("diff").stdout
+    assert f"{said['joined']:,} joined" in shown
+    assert second.answer("diff", *[each[:6] for each in ids]) == said, "ids may be cut"
+
+
+def test_what_cannot_be_compared_is_said_with_what_to_do(second: Deployment, tmp_path: Path) -> None:
+    now, before = (
+        each for (each,) in second.rows("select model_run_id from gold.segment_model order by fitted_at desc")
+    )
+    backwards = second.answer("diff", now, before)
+    assert backwards["sizes"] == backwards["flows"] == []
+    assert backwards["moved"] is None
+    assert "run the job apply_model" in second.ask("diff", now, before, COLUMNS="400").stdout
+    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
+    with copy.warehouse.connect() as backend:
+        backend.con.execute(
+            """create table gold.model_assignments as
+               select customer_id, 0::bigint as segment_id, 'All of them' as segment_name, 1.0 as confidence,
+                      0.0 as outlier_score, $1 as model_run_id, assigned_at from gold.customer_segments""",
+            [before],
+        )
+    applied = copy.answer("diff", now, before)
+    assert {flow["to_name"] for flow in applied["flows"]} == {"All of them"}
+    assert sum(flow["customers"] for flow in applied["flows"]) == len(copy.rows("from gold.customer_segments"))
+    assert "apply_model" not in "".join(applied["not_compared"])
+
+
+def test_a_fit_that_is_not_there_is_named_with_those_that_are(deployment: Deployment, second: Deployment) -> None:
+    alone = deployment.ask("diff")
+    assert alone.exit_code == 1
+    assert "There is nothing before the fit" in alone.stderr
+    unknown = second.ask("diff", "nosuch")
+    assert unknown.exit_code == 1
+    for (each,) in second.rows("select model_run_id from gold.segment_model"):
+        assert each in unknown.stderr
+        assert "the same fit" in second.ask("diff", each, each).stderr
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+
+QUESTIONS = [["segments"], ["customer", "somebody"], ["explain", "1"], ["diff"]]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question[0])
+def test_without_a_warehouse_every_question_says_what_to_do_and_makes_none(question: list[str], tmp_path: Path) -> None:
+    done = Deployment(tmp_path).ask(*question)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "There is no warehouse in" in done.stderr
+    assert "clustering-assets run" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question[0])
+def test_before_the_first_fit_every_question_says_so(question: list[str], tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path)
+    with deployment.warehouse.connect():
+        pass
+    done = deployment.ask(*question)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("There are no segments")
+
+
+def test_a_bad_setting_is_a_sentence_and_a_bad_command_another(deployment: Deployment) -> None:
+    bad = deployment.ask("segments", CLUSTERING_KEEP_MODELS="many")
+    assert bad.exit_code == 1
+    assert "CLUSTERING_KEEP_MODELS is 'many'" in bad.stderr
+    for wrong in (["segmnts"], ["customer"], ["diff", "a", "b", "c"], ["run", "--confg", "x"]):
+        assert deployment.ask(*wrong).exit_code == 2
+
+
+def test_who_holds_the_warehouse_is_named(deployment: Deployment) -> None:
+    holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(deployment.warehouse.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"open\n"
+        done, looked = deployment.ask("segments"), deployment.answer("doctor")
+        assert holder.stdin
+        holder.stdin.close()
+    assert done.exit_code == 1
+    assert f"is held by PID {holder.pid}" in done.stderr
+    [found] = [each for each in looked["findings"] if each["about"] == "warehouse"]
+    assert found["verdict"] == "look"
+    assert f"PID {holder.pid}" in found["found"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ops: {gold: {config: {n_clusters: many}}}", "n_clusters"),
+        ("ops: [", "cannot be read"),
+        (None, "No such file"),
+    ],
+)
+def test_a_config_that_cannot_be_used_stops_the_run_before_it_begins(
+    deployment: Deployment, tmp_path: Path, text: str | None, said: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    done = deployment.ask("run", "--config", str(path))
+    assert done.exit_code == 1
+    assert str(path) in done.stderr
+    assert said in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------- completion
+
+
+def completed(deployment: Deployment, line: str) -> list[str]:
+    script = "import sys; from clustering_assets.cli import app; sys.argv[0] = 'clustering-assets'; app()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={
+            **deployment.environment,
+            "_CLUSTERING_ASSETS_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split(" ")) - 1),
+        },
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert not done.stderr, "it would be in the middle of what is typed"
+    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+
+
+def test_commands_and_segments_are_completed(deployment: Deployment, tmp_path: Path) -> None:
+    assert completed(deployment, "clustering-assets d") == ["diff", "doctor"]
+    [(name, segment_id)] = deployment.rows(
+        "select segment_name, segment_id from gold.segment_profiles order by customers desc limit 1"
+    )
+    assert completed(deployment, f"clustering-assets explain {name[:4]}") == [name]
+    assert completed(deployment, f"clustering-assets explain {name[:4].lower()}") == [name[:4].lower() + name[4:]]
+    assert completed(deployment, f"clustering-assets explain {segment_id}") == [str(segment_id)]
+    assert completed(Deployment(tmp_path), "clustering-assets explain s") == []
+
+
+def test_help_needs_nothing_heavy() -> None:
+    heavy = ("dagster", "duckdb", "ibis", "pandas", "sklearn")
+    probe = f"""import sys
+from typer.testing import CliRunner
+from clustering_assets.cli import app
+assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+print([name for name in {heavy} if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_keys_of_json_are_documented(second: Deployment) -> None:
+    page = (CHECKOUT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*`.*) \|$", page.partition("## JSON")[2], re.MULTILINE))
+    customer_id, segment = customer_of(second), "0"
+    for command, question in {
+        "segments": ["segments"],
+        "explain": ["explain", segment],
+        "customer": ["customer", customer_id],
+        "diff": ["diff"],
+        "doctor": ["doctor"],
+    }.items():
+        said = second.answer(*question)
+        named = {*re.findall(r"`(\w+)`", rows[command] + (rows["segments"] if command == "explain" else ""))}
+        top = {*said, *said.get("segments", [{}])[0], *(each for row in said.get("findings", []) for each in row)}
+        assert top <= named | {"segments"}, command
