@@ -36,9 +36,13 @@ def asset_key(contract: TableContract) -> dg.AssetKey:
 
 
 def table_spec(
-    contract: TableContract, deps: Iterable[TableContract] = (), kinds: Iterable[str] = (), code_version: str = "1"
+    contract: TableContract,
+    deps: Iterable[TableContract] = (),
+    kinds: Iterable[str] = (),
+    code_version: str = "1",
+    sources: Sources | None = None,
 ) -> dg.AssetSpec:
-    """Describe a table as an asset; everything but its dependencies comes from the contract."""
+    """Describe a table as an asset; its columns are made of what the contract names, or of ``sources``."""
     return dg.AssetSpec(
         asset_key(contract),
         deps=[asset_key(upstream) for upstream in deps],
@@ -49,7 +53,7 @@ def table_spec(
         tags={"layer": contract.layer},
         code_version=code_version,
         metadata={
-            "dagster/column_schema": column_schema(contract),
+            "dagster/column_schema": column_schema(contract, sources or contract_lineage(contract)),
             "dagster/table_name": contract.qualified_name,
             "grain": contract.grain,
         },
@@ -92,19 +96,15 @@ def _table_column(column: Column, in_key: bool = False, made_of: Iterable[tuple[
     )
 
 
-def lineage_facts(contract: TableContract, sources: Sources) -> dict[str, Any]:
-    """What the columns of a table are made of, as metadata: for programs, and in the schema for people.
-
-    The UI shows a column's description, and draws no lineage of columns.
-    """
-    lineage = dg.TableColumnLineage(
+def column_lineage(sources: Sources) -> dg.TableColumnLineage:
+    """Turn what columns are made of into Dagster's column lineage; the UI draws none, so the schema says it too."""
+    return dg.TableColumnLineage(
         {
             name: [dg.TableColumnDep(asset_key(_TABLE_OF_NAME[upstream]), column) for upstream, column in sorted(deps)]
             for name, deps in sources.items()
             if deps
         }
     )
-    return {"dagster/column_lineage": lineage, "dagster/column_schema": column_schema(contract, sources)}
 
 
 def contract_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:

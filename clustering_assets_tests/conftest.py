@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from clustering_assets.warehouse import Warehouse
 from clustering_assets_tests.postgresql import Server, programs, running_server
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from clustering_assets_tests.runs import Runs
 
 QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
@@ -83,3 +86,18 @@ def runs() -> Iterator[Runs]:
 
     with started() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium of the machine, without a window; skipped where none is installed."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        # as root, as in most containers, Chromium starts without its sandbox only
+        launched = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
+        yield launched
+        launched.close()

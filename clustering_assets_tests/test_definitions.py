@@ -178,8 +178,20 @@ def test_a_column_can_be_followed_from_the_workbook_to_bronze(finished: Finished
         "bronze/order_lines.return_quantity",
         "bronze/order_lines.sku",
     }
-    shown = {column.name: column for column in found["gold/scaled_features"]["dagster/column_schema"].value.columns}
-    assert "Made of silver.customer_features.return_rate." in shown["return_rate_scaled"].description, "in the UI too"
+
+
+def test_the_ui_says_of_a_column_what_it_is_made_of() -> None:
+    shown = {
+        f"{spec.key.path[1]}.{column.name}": column.description or ""
+        for spec in SPECS
+        for column in spec.metadata["dagster/column_schema"].columns
+    }
+    assert "Made of gold.scaled_features.return_rate_scaled." in shown["gold_workbook.return_rate_scaled"]
+    assert "Made of silver.customer_features.return_rate." in shown["scaled_features.return_rate_scaled"]
+    assert (
+        "Made of bronze.order_lines.return_quantity, bronze.order_lines.sku." in shown["customer_features.return_rate"]
+    )
+    assert "Made of" not in shown["order_lines.sku"], "it comes from outside"
 
 
 def test_every_feature_has_a_lineage_to_bronze(finished: Finished) -> None:

@@ -16,6 +16,7 @@ import requests
 from dagster import DagsterRunStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+from playwright.sync_api import Browser, Page, expect
 
 from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.definitions import defs
@@ -24,6 +25,9 @@ from clustering_assets_tests.conftest import QUICK, Shop, make_shop
 from clustering_assets_tests.postgresql import free_port
 from clustering_assets_tests.processes import CHECKOUT, environment_of, parent, running, until
 from clustering_assets_tests.test_soak import rows
+
+SHOWN_WITHIN = 60_000
+"""Milliseconds; far more than a page takes, so that a busy machine does not fail a test."""
 
 SUCCESS, FAILURE = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE
 
@@ -99,6 +103,64 @@ def test_every_asset_is_served_and_runs_from_the_ui_come_one_after_the_other(ui:
     with ui.shop.warehouse.connect() as backend:
         [(customers,)] = backend.con.execute("select count(*) from gold.customer_segments").fetchall()
     assert customers == 200
+
+
+PAGES = {
+    "/asset-groups": ["bronze", "silver", "gold", "exports", "privacy"],
+    "/assets/gold/scaled_features": [
+        "One row per customer",
+        "customer-analytics",
+        "Scikit Learn",
+        "return_rate_scaled",
+        "Made of silver.customer_features.return_rate.",
+    ],
+    "/assets/silver/customer_features": ["Made of bronze.order_lines.return_quantity, bronze.order_lines.sku."],
+    "/assets/gold/customer_segments?view=lineage": ["customer_segments", "segment_model"],
+    "/assets/gold/segment_model?view=checks": ["silhouette", "This is a blocking asset check."],
+    "/automation": ["source_folder", "nightly_refresh", "downstream_of_changes", "monthly_segment_history"],
+    "/locations/clustering_assets/jobs/everything/playground": ["Launch run"],
+    "/runs": ["everything"],
+}
+"""Page of the UI -> words on it, once everything has run."""
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(ui: UI, browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    """A page of the UI after a run, that notes whatever goes wrong in it."""
+    succeeded = 'filter: {pipelineName: "everything", statuses: [SUCCESS]}'
+    if not ui.ask(f"{{runsOrError({succeeded}) {{... on Runs {{count}}}}}}")["runsOrError"]["count"]:
+        assert ui.reached(ui.client.submit_job_execution("everything", run_config=QUICK)) == SUCCESS
+    page = browser.new_page(base_url=f"http://127.0.0.1:{ui.port}", viewport={"width": 1500, "height": 4000})
+    page.set_default_timeout(SHOWN_WITHIN)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("response", lambda got: complaints.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_of_the_ui_shows_what_it_is_for_and_nothing_goes_wrong(
+    page: Page, complaints: list[str], path: str
+) -> None:
+    page.goto(path)
+    for words in PAGES[path]:
+        expect(page.get_by_text(words).first).to_be_visible(timeout=SHOWN_WITHIN)
+    assert complaints == []
+
+
+def test_figures_of_the_model_are_plotted_over_time(page: Page, complaints: list[str]) -> None:
+    page.goto("/assets/gold/segment_model")
+    page.get_by_role("button", name="Plots").click()
+    for figure in ("silhouette", "outlier_share", "segments"):
+        expect(page.get_by_text(figure, exact=True).first).to_be_visible()
+    expect(page.locator("canvas").first).to_be_visible()
+    assert complaints == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import dagster as dg
 
 from clustering_assets.contracts import PUBLICATION, PUBLISHED, WORKBOOKS
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import OWNERS, asset_key, column_schema, copied_lineage, lineage_facts
+from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.pseudonyms import CLEAR, ids_in
 from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Retention
 from clustering_assets.versions import PUBLISHING_VERSION, fingerprint
@@ -43,7 +43,7 @@ def _workbook_spec(name: str) -> dg.AssetSpec:
         owners=OWNERS,
         tags={"layer": "exports"},
         code_version=_EXPORT_VERSION,
-        metadata={"dagster/column_schema": column_schema(contract), "grain": contract.grain},
+        metadata={"dagster/column_schema": column_schema(contract, copied_lineage(contract)), "grain": contract.grain},
     )
 
 
@@ -111,7 +111,7 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
             "dagster/row_count": row_count,
             "columns": len(contract.columns),
             "bytes": path.stat().st_size,
-            **lineage_facts(contract, copied_lineage(contract)),
+            "dagster/column_lineage": column_lineage(copied_lineage(contract)),
             "changed": changed,
         },
         data_version=dg.DataVersion(version),

@@ -23,9 +23,9 @@ from clustering_assets.contracts import (
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import (
     asset_key,
+    column_lineage,
     contract_lineage,
     figures,
-    lineage_facts,
     picture,
     table_facts,
     table_spec,
@@ -131,7 +131,7 @@ def gold(
                     metadata={
                         **table_facts(backend, contract),
                         **reports[contract],
-                        **lineage_facts(contract, contract_lineage(contract)),
+                        "dagster/column_lineage": column_lineage(contract_lineage(contract)),
                         "changed": changed,
                     },
                     data_version=dg.DataVersion(version),
@@ -333,7 +333,7 @@ def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, ho
                     / len(customers),
                     "largest_feature_drift": max(drift.values()),
                     **_drift_table(drift),
-                    **lineage_facts(MODEL_ASSIGNMENTS, contract_lineage(MODEL_ASSIGNMENTS)),
+                    "dagster/column_lineage": column_lineage(contract_lineage(MODEL_ASSIGNMENTS)),
                     "changed": changed,
                 },
                 data_version=dg.DataVersion(version),

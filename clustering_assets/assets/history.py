@@ -19,7 +19,7 @@ from clustering_assets.history import (
     sizes,
     write_month,
 )
-from clustering_assets.metadata import contract_lineage, lineage_facts, picture, table_facts, table_spec
+from clustering_assets.metadata import column_lineage, contract_lineage, picture, table_facts, table_spec
 from clustering_assets.pseudonyms import ids_in, what_ids_are
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.ingestion import bronze_version
@@ -95,7 +95,7 @@ def history(context: dg.AssetExecutionContext, home: Home, source: SourceFolder)
                     "model_run_id": model["model_run_id"],
                     "months_computed": len(written),
                     "months_without_orders": _without_orders(outside, span),
-                    **lineage_facts(SEGMENT_HISTORY, contract_lineage(SEGMENT_HISTORY)),
+                    "dagster/column_lineage": column_lineage(contract_lineage(SEGMENT_HISTORY)),
                     "changed": bool(written),
                 },
                 data_version=dg.DataVersion(version),

@@ -16,7 +16,7 @@ from clustering_assets.contracts import (
     SOURCE_FILES,
 )
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import asset_key, lineage_facts, table_facts, table_spec
+from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
 from clustering_assets.silver import silver_lineage, write_silver
@@ -34,7 +34,8 @@ _TABLES = (CUSTOMER_FEATURES, IMPUTATION_LOG, DROPPED_CUSTOMERS, IMPUTED_FEATURE
 @dg.multi_asset(
     # that the files' rows are accounted for is a check of source_files, and nothing is computed before it passed
     specs=[
-        table_spec(contract, deps=[ORDER_LINES, SOURCE_FILES], code_version=FEATURES_VERSION) for contract in _TABLES
+        table_spec(contract, [ORDER_LINES, SOURCE_FILES], code_version=FEATURES_VERSION, sources=sources)
+        for contract, sources in silver_lineage().items()
     ],
     pool=WAREHOUSE_POOL,
 )
@@ -64,7 +65,7 @@ def silver(
                 metadata={
                     **table_facts(backend, contract),
                     **(_customers(backend, as_of) if contract is CUSTOMER_FEATURES else {}),
-                    **lineage_facts(contract, silver_lineage()[contract]),
+                    "dagster/column_lineage": column_lineage(silver_lineage()[contract]),
                     "customer_ids": "clear" if ids == CLEAR else "pseudonyms",
                     "changed": changed,
                 },

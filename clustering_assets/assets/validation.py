@@ -8,7 +8,7 @@ from clustering_assets.acceptance import accepted
 from clustering_assets.config import SegmentationConfig, ValidationConfig, parse_day
 from clustering_assets.contracts import ORDER_LINES, OUT_OF_TIME_VALIDATION
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import contract_lineage, lineage_facts, picture, table_facts, table_spec
+from clustering_assets.metadata import column_lineage, contract_lineage, picture, table_facts, table_spec
 from clustering_assets.out_of_time import SEGMENTS, observe, validate
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
 from clustering_assets.sources.ingestion import bronze_version
@@ -64,7 +64,7 @@ def validation(
                 metadata={
                     **table_facts(backend, OUT_OF_TIME_VALIDATION),
                     **_report(table(backend, OUT_OF_TIME_VALIDATION).to_pyarrow().to_pylist()),
-                    **lineage_facts(OUT_OF_TIME_VALIDATION, contract_lineage(OUT_OF_TIME_VALIDATION)),
+                    "dagster/column_lineage": column_lineage(contract_lineage(OUT_OF_TIME_VALIDATION)),
                     "changed": changed,
                 },
                 data_version=dg.DataVersion(version),
