@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,16 +57,28 @@ def make_shop(folder: Path, customers: int = 200, lines: int = 6_000) -> Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """A small shop that nobody has run yet."""
-    return make_shop(tmp_path)
+    return make_shop(tmp_path, customers=60, lines=1_500)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, dg.ExecuteInProcessResult]:
-    """A small shop and the result of its first run."""
-    shop = make_shop(tmp_path_factory.mktemp("shop"))
+    """A small shop and the result of its first run; who changes it leaves it as it was, or takes `ran`."""
+    shop = make_shop(tmp_path_factory.mktemp("finished"))
     result = shop.run()
     assert result.success
     return shop, result
+
+
+@pytest.fixture
+def ran(finished: tuple[Shop, dg.ExecuteInProcessResult], tmp_path: Path) -> Shop:
+    """A home of one's own that holds a finished run, over a source folder that all share and nobody changes."""
+    return replace(finished[0], home=shutil.copytree(finished[0].home, tmp_path / "home"))
+
+
+@pytest.fixture
+def growing(ran: Shop, tmp_path: Path) -> Shop:
+    """The same with a source folder of one's own, for more files."""
+    return replace(ran, source=shutil.copytree(ran.source, tmp_path / "source"))
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +89,15 @@ def postgresql() -> Iterator[Server]:
         pytest.skip("PostgreSQL is not installed")
     with running_server(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def warm_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a `python` and a `dagster` that do not spend seconds on imports at every call."""
+    from clustering_assets_tests.warm_python import ready_in
+
+    with ready_in(tmp_path_factory.mktemp("programs")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

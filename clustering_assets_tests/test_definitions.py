@@ -236,17 +236,15 @@ def test_a_workbook_equals_its_table_to_the_last_digit(finished: Finished, stem:
     assert {row[0] for row in dictionary.iter_rows(values_only=True)} >= set(contract.column_names)
 
 
-def test_new_files_change_what_depends_on_them(shop: Shop) -> None:
-    first = shop.run()
-    (shop.source / "more.csv").write_text(
+def test_new_files_change_what_depends_on_them(growing: Shop) -> None:
+    (growing.source / "more.csv").write_text(
         "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
     )
-    second = shop.run()
-    assert first.success
+    second = growing.run()
     assert second.success
     same = {name for name, metadata in materializations(second).items() if not metadata["changed"].value}
     assert same == {"bronze/forgotten_customers", "bronze/fulfilled_requests"}
-    with shop.warehouse.connect() as backend:
+    with growing.warehouse.connect() as backend:
         found = backend.con.execute(
             "select order_count from silver.customer_features where customer_id = 'new@example.com'"
         ).fetchall()
@@ -259,30 +257,30 @@ def apply_model(shop: Shop, model_run_id: str | None = None) -> dg.ExecuteInProc
     return job.resolve_job_def("apply_model").execute_in_process(run_config=config, raise_on_error=False)
 
 
-def test_an_earlier_model_is_applied_to_the_customers_of_today(shop: Shop) -> None:
-    first = materializations(shop.run())["gold/segment_model"]["model_run_id"].value
-    (shop.source / "more.csv").write_text(
+def test_an_earlier_model_is_applied_to_the_customers_of_today(finished: Finished, growing: Shop) -> None:
+    first = materializations(finished[1])["gold/segment_model"]["model_run_id"].value
+    (growing.source / "more.csv").write_text(
         "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
     )
-    second = shop.run()
+    second = growing.run()
     changes = materializations(second)["gold/segment_changes"]
     assert changes["joined"].value == 1
     assert changes["kept_segment_share"].value > 0.95
     flows = [record.data for record in changes["flows"].records]  # type: ignore[attr-defined]
     assert sum(flow["customers"] for flow in flows) == 201
     assert "new@example.com" not in str(flows)
-    before = contents(shop)
-    result = apply_model(shop, str(first))
+    before = contents(growing)
+    result = apply_model(growing, str(first))
     assert result.success
     assert all(check.passed for check in result.get_asset_check_evaluations())
     found = materializations(result)["gold/model_assignments"]
     assert (found["dagster/row_count"].value, found["model_run_id"].value, found["changed"].value) == (201, first, True)
     assert len(found["feature_drift"].records) == 35  # type: ignore[attr-defined]
-    again = materializations(apply_model(shop, str(first)))["gold/model_assignments"]
+    again = materializations(apply_model(growing, str(first)))["gold/model_assignments"]
     assert again["changed"].value is False
-    newest = materializations(apply_model(shop))["gold/model_assignments"]
+    newest = materializations(apply_model(growing))["gold/model_assignments"]
     assert newest["model_run_id"].value == materializations(second)["gold/segment_model"]["model_run_id"].value
-    for name, rows in contents(shop).items():
+    for name, rows in contents(growing).items():
         if name != "gold.model_assignments":
             pd.testing.assert_frame_equal(rows, before[name])
 
@@ -296,23 +294,22 @@ def test_a_model_that_nobody_fitted_ends_in_one_sentence(finished: Finished) -> 
     assert f"There is no model 'nothing'; there is {fitted} (" in (failure.user_failure_data.description or "")
 
 
-def test_a_model_file_that_is_lost_is_made_again_and_no_table_changes(finished: Finished) -> None:
-    shop, result = finished
-    before = contents(shop)
-    path = Path(str(materializations(result)["gold/segment_model"]["model_file"].value))
+def test_a_model_file_that_is_lost_is_made_again_and_no_table_changes(ran: Shop) -> None:
+    before = contents(ran)
+    [path] = (ran.home / "models").iterdir()
     facts = read_facts(path)
     path.unlink()
-    again = shop.run()
+    again = ran.run()
     assert not any(metadata["changed"].value for metadata in materializations(again).values())
-    for name, rows in contents(shop).items():
+    for name, rows in contents(ran).items():
         pd.testing.assert_frame_equal(rows, before[name])
     assert read_facts(path) == facts
-    assert apply_model(shop).success
+    assert apply_model(ran).success
 
 
-def test_an_unusable_file_warns_and_does_not_stop_the_run(shop: Shop) -> None:
-    (shop.source / "colours.csv").write_text("colour,weight\nred,3\n")
-    result = shop.run()
+def test_an_unusable_file_warns_and_does_not_stop_the_run(growing: Shop) -> None:
+    (growing.source / "colours.csv").write_text("colour,weight\nred,3\n")
+    result = growing.run()
     assert result.success
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert [check.check_name for check in failed] == ["every_file_usable"]
@@ -321,39 +318,37 @@ def test_an_unusable_file_warns_and_does_not_stop_the_run(shop: Shop) -> None:
     assert "colours.csv" in materializations(result)["bronze/source_files"]["files_not_loaded"].value
 
 
-def test_a_table_that_breaks_its_contract_stops_what_comes_after(shop: Shop) -> None:
-    assert shop.run().success
-    before = contents(shop)
-    with shop.warehouse.connect() as backend:
+def test_a_table_that_breaks_its_contract_stops_what_comes_after(ran: Shop) -> None:
+    before = contents(ran)
+    with ran.warehouse.connect() as backend:
         backend.con.execute(
             "update silver.customer_features set return_rate = 1.5 "
             "where customer_id = (select min(customer_id) from silver.customer_features)"
         )
         backend.con.execute("delete from main.table_versions where name like 'gold%'")
-    result = shop.run()
+    result = ran.run()
     assert not result.success
     broken = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert [check.asset_key.to_user_string() for check in broken] == ["silver/customer_features"]
     assert broken[0].description == "- 1 rows: return_rate is above 1"
     assert "gold/segment_model" not in materializations(result)
-    pd.testing.assert_frame_equal(contents(shop)["gold.customer_segments"], before["gold.customer_segments"])
+    pd.testing.assert_frame_equal(contents(ran)["gold.customer_segments"], before["gold.customer_segments"])
 
 
-def test_rows_that_are_not_accounted_for_stop_the_run(shop: Shop) -> None:
-    assert shop.run().success
-    with shop.warehouse.connect() as backend:
+def test_rows_that_are_not_accounted_for_stop_the_run(ran: Shop) -> None:
+    with ran.warehouse.connect() as backend:
         backend.con.execute("delete from bronze.order_lines where source_row = 2")
-    result = shop.run()
+    result = ran.run()
     assert not result.success
     broken = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
     assert broken == {"every_row_accounted_for"}
 
 
-def command(shop: Shop, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(shop: Shop, python: str | Path = sys.executable, **environment: str) -> subprocess.CompletedProcess[str]:
     coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     settings = {"CLUSTERING_HOME": str(shop.home), "CLUSTERING_SOURCE_DIR": str(shop.source), **environment, **coverage}
     return subprocess.run(
-        [sys.executable, "-m", "clustering_assets.run"],
+        [python, "-m", "clustering_assets.run"],
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin", "HOME": str(shop.home.parent), "COLUMNS": "120", **settings},
@@ -402,13 +397,13 @@ def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> Non
     ],
 )
 def test_without_a_usable_row_the_command_says_why_in_one_sentence_and_leaves_the_tables(
-    finished: Finished, tmp_path: Path, files: dict[str, str], sentence: str
+    finished: Finished, warm_programs: Path, tmp_path: Path, files: dict[str, str], sentence: str
 ) -> None:
     shop = finished[0]
     before = contents(shop)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    done = command(Shop(tmp_path, shop.home))
+    done = command(Shop(tmp_path, shop.home), warm_programs / "python")
     assert done.returncode == 1
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -427,18 +422,20 @@ def test_without_a_usable_row_the_command_says_why_in_one_sentence_and_leaves_th
         ("CLUSTERING_LOCK_WAIT", "-1", "it has to be a number of seconds, such as 60, or 0 for not at all"),
     ],
 )
-def test_a_bad_setting_ends_in_one_sentence(shop: Shop, name: str, value: str, sentence: str) -> None:
-    done = command(shop, **{name: value})
+def test_a_bad_setting_ends_in_one_sentence(
+    shop: Shop, warm_programs: Path, name: str, value: str, sentence: str
+) -> None:
+    done = command(shop, warm_programs / "python", **{name: value})
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_day_to_look_from_leaves_later_orders_out(shop: Shop) -> None:
+def test_a_day_to_look_from_leaves_later_orders_out(ran: Shop) -> None:
     as_of = "2024-06-30"
-    result = shop.run(ops={**{"silver": {"config": {"as_of": as_of}}}, "gold": {"config": {"stability_resamples": 0}}})
+    result = ran.run(ops={**{"silver": {"config": {"as_of": as_of}}}, "gold": {"config": {"stability_resamples": 0}}})
     assert result.success
-    with shop.warehouse.connect() as backend:
+    with ran.warehouse.connect() as backend:
         [(last,)] = backend.con.execute("select max(last_order_date)::date from silver.customer_features").fetchall()
     assert str(last) <= as_of
     assert materializations(result)["silver/customer_features"]["as_of"].value == as_of

@@ -7,13 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clustering_assets_tests.conftest import make_shop
-from clustering_assets_tests.warm_python import warm_programs
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = (CHECKOUT / "docs" / "operations.md").read_text()
@@ -43,32 +41,25 @@ def execute(script: str, environment: dict[str, str]) -> subprocess.CompletedPro
     )
 
 
-def variables(deployment: Path, programs: Path) -> dict[str, str]:
+def variables(deployment: Path, warm_programs: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERING_")}
     return {
         **kept,
         "CLUSTERING_HOME": str(deployment / "home"),
         "CLUSTERING_SOURCE_DIR": str(deployment / "source"),
         "DAGSTER_HOME": str(deployment / "dagster"),
-        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{warm_programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(CHECKOUT),
     }
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """`python` and `dagster` that do not spend seconds on imports at every call."""
-    with warm_programs(tmp_path_factory.mktemp("programs")) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def run_once(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
+def run_once(tmp_path_factory: pytest.TempPathFactory, warm_programs: Path) -> Path:
     folder = tmp_path_factory.mktemp("once")
     make_shop(folder, customers=60, lines=1_500)
     (folder / "dagster").mkdir()
     shutil.copy(CHECKOUT / "dagster.yaml", folder / "dagster")
-    first = execute("python -m clustering_assets.run", variables(folder, programs))
+    first = execute("python -m clustering_assets.run", variables(folder, warm_programs))
     assert first.returncode == 0, first.stderr
     return folder
 
@@ -79,13 +70,13 @@ def deployment(run_once: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("title", recipes(PAGE))
-def test_a_recipe_works(title: str, deployment: Path, programs: Path) -> None:
-    done = execute(recipes(PAGE)[title], variables(deployment, programs))
+def test_a_recipe_works(title: str, deployment: Path, warm_programs: Path) -> None:
+    done = execute(recipes(PAGE)[title], variables(deployment, warm_programs))
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
-def test_a_recipe_that_does_not_work_is_seen(deployment: Path, programs: Path) -> None:
+def test_a_recipe_that_does_not_work_is_seen(deployment: Path, warm_programs: Path) -> None:
     block = '```sh\ntest -d "$CLUSTERING_HOME"\nfalse | true\n```\n'
     found = recipes(f"# Page\n\n## It fails\n\ntext\n\n{block}\n## None\n\n```console\n$ exit 1\n```\n")
     assert list(found) == ["It fails"]
-    assert execute(found["It fails"], variables(deployment, programs)).returncode != 0
+    assert execute(found["It fails"], variables(deployment, warm_programs)).returncode != 0

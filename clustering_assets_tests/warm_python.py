@@ -52,7 +52,7 @@ sys.exit(int(asked.makefile().read() or 1))
 
 
 @contextmanager
-def warm_programs(folder: Path) -> Iterator[Path]:
+def ready_in(folder: Path) -> Iterator[Path]:
     """Put the programs into a folder, for the front of PATH; they work as long as the context lasts."""
     place = folder / "asked"
     for name in PROGRAMS:
