@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from errno import EINVAL
 from functools import reduce
 from io import TextIOWrapper
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -39,8 +40,9 @@ LONGEST_LINE = 16_000_000
 """Bytes; the reader passes over a line that does not fit into its buffer of 32 MB and says nothing."""
 
 _NOTE = 1_000
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
-"""What a zip file may raise; of an OSError, that it seeks before the beginning. What is encrypted is a RuntimeError."""
+_DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError)
+"""What a zip file may raise; of an OSError, that it seeks before the beginning, or what bzip2 says, without a number.
+What is encrypted is a RuntimeError."""
 
 _CHUNK = 1 << 20
 _OVERLAP = 64
@@ -87,7 +89,7 @@ def check_workbook(path: Path, max_expanded: int) -> None:
                         "delete what is beyond the table, or export it as CSV"
                     )
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno != EINVAL:
+        if isinstance(error, OSError) and error.errno not in (EINVAL, None):
             raise
         raise UnusableFile(f"is a damaged workbook ({in_short(error)}): export or copy it again") from error
 

@@ -87,6 +87,18 @@ def test_bombs_are_refused_before_they_go_off_and_the_file_beside_them_is_loaded
     assert bronze.lines("source_file") == [("a_good.csv",)]
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_workbook_whose_compressed_bytes_are_damaged_is_refused(bronze: Bronze, compression: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as package:
+        package.writestr("xl/workbook.xml", bytes(range(256)) * 100)
+    damaged = bytearray(out.getvalue())
+    start = 30 + len("xl/workbook.xml")
+    damaged[start : start + 60] = bytes(60)
+    bronze.load({**GOOD, "b.xlsx": bytes(damaged)})
+    assert bronze.reason("b.xlsx").startswith("is a damaged workbook (")
+
+
 def test_a_larger_limit_lets_a_file_in_that_was_too_large(bronze: Bronze) -> None:
     bronze.write({**GOOD, "large.csv.gz": BOMBS["zeros.csv.gz"][0], "large.parquet": parquet_of_nothing(200_000)})
     ingest(bronze.backend, bronze.folder, NOW, limits=SMALL)
