@@ -1,4 +1,4 @@
-"""The command line as people use it: in a terminal, in a pipe, and with what goes wrong."""
+"""The command line and the notebook as people use them: in a terminal, in a pipe, and with what goes wrong."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import nbformat
 import pandas as pd
 import pytest
 import yaml
 from click.testing import Result
+from nbclient import NotebookClient
 from typer.testing import CliRunner
 
 from clustering_assets.cli import app
@@ -320,22 +322,31 @@ def test_a_customer_without_a_segment_is_told_how_far_they_came(second: Deployme
     assert not [each for each in said if each in said[each].stderr], "what is not there is not repeated"
 
 
-def test_with_a_key_a_customer_answers_to_id_and_pseudonym(second: Deployment, tmp_path: Path) -> None:
-    copy = Deployment(shutil.copytree(second.folder, tmp_path / "copy"))
-    key, customer_id = "k" * 32, customer_of(copy)
-    before = copy.answer("customer", customer_id)
+KEY = "k" * 32
+
+
+@pytest.fixture(scope="module")
+def hidden(second: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The shop of the second run, its customers by pseudonyms above bronze."""
+    copy = Deployment(tmp_path_factory.mktemp("hidden") / "deployment")
+    shutil.copytree(second.folder, copy.folder)
     with copy.warehouse.connect() as backend:
         tables = tables_with_customers(backend, "silver", "gold")
-        hide_ids(backend, {contract.qualified_name: contract for contract in tables}, key)
+        hide_ids(backend, {contract.qualified_name: contract for contract in tables}, KEY)
         for layer in ("silver", "gold"):
-            record_ids(backend, layer, what_ids_are(key))
-    hidden = pseudonym(customer_id, key)
-    for asked in (customer_id, customer_id.upper() if "@" in customer_id else customer_id, hidden):
-        said = copy.answer("customer", asked, CLUSTERING_PSEUDONYM_KEY=key)
-        assert said == {**before, "customer_id": hidden}
+            record_ids(backend, layer, what_ids_are(KEY))
+    return copy
+
+
+def test_with_a_key_a_customer_answers_to_id_and_pseudonym(second: Deployment, hidden: Deployment) -> None:
+    customer_id = customer_of(second)
+    before, known_as = second.answer("customer", customer_id), pseudonym(customer_id, KEY)
+    for asked in (customer_id, customer_id.upper() if "@" in customer_id else customer_id, known_as):
+        said = hidden.answer("customer", asked, CLUSTERING_PSEUDONYM_KEY=KEY)
+        assert said == {**before, "customer_id": known_as}
     for settings in ({}, {"CLUSTERING_PSEUDONYM_KEY": "another key than that"}):
-        assert copy.answer("customer", hidden, **settings)["customer_id"] == hidden
-        assert "set CLUSTERING_PSEUDONYM_KEY to their key" in copy.ask("customer", customer_id, **settings).stderr
+        assert hidden.answer("customer", known_as, **settings)["customer_id"] == known_as
+        assert "set CLUSTERING_PSEUDONYM_KEY to their key" in hidden.ask("customer", customer_id, **settings).stderr
 
 
 def test_where_a_customer_was_and_what_became_of_them_is_told(second: Deployment, tmp_path: Path) -> None:
@@ -558,3 +569,78 @@ def test_the_keys_of_json_are_documented(second: Deployment) -> None:
         named = {*re.findall(r"`(\w+)`", rows[command] + (rows["segments"] if command == "explain" else ""))}
         top = {*said, *said.get("segments", [{}])[0], *(each for row in said.get("findings", []) for each in row)}
         assert top <= named | {"segments"}, command
+
+
+# ------------------------------------------------------------------------------------------------------------ notebook
+
+NOTEBOOK = CHECKOUT / "docs" / "own_question.ipynb"
+_FINDINGS = """import json
+print(json.dumps({
+    "chosen": int(chosen.segment_id),
+    "returned": by_category.returned.to_dict(),
+    "rate_of_others": by_category.rate_of_others.to_dict(),
+    "paid": effect_of_fee(1, 0, 0).droplevel(1).to_dict(),
+    "nothing": float(effect_of_fee(0, 0, 0).abs().sum()),
+    "lines_asked": int(answer.lines.sum()),
+}))"""
+
+
+def notebook_answers_what_the_tables_say(deployment: Deployment, found: dict[str, Any], known_as: str) -> None:
+    [(chosen,)] = deployment.rows(
+        "select arg_max(segment_id, return_rate_mean) from gold.segment_profiles where segment_id >= 0"
+    )
+    assert found["chosen"] == chosen
+    lines = f"bronze.order_lines l join gold.customer_segments s on s.customer_id = {known_as}"
+    by_category = deployment.rows(
+        f"""select category, count(*) filter (return_quantity > 0 and segment_id = $1),
+                   avg((return_quantity > 0)::int) filter (segment_id <> $1)
+            from {lines} where category is not null group by 1
+            having count(*) filter (segment_id = $1) > 0""",
+        [chosen],
+    )
+    assert {name: count for name, count in found["returned"].items() if count == count} == {
+        category: returned for category, returned, _ in by_category
+    }
+    for category, _, rate in by_category:
+        assert found["rate_of_others"][category] == pytest.approx(rate)
+    paid = deployment.rows(f"select segment_id, count(*) filter (return_quantity > 0) from {lines} group by 1")
+    assert found["paid"] == {str(segment): count for segment, count in paid}, "a fee of 1 that changes nothing"
+    assert found["nothing"] == 0
+    assert found["lines_asked"] == deployment.rows(f"select count(*) from {lines} where order_date is not null")[0][0]
+
+
+def test_the_notebook_goes_from_the_warehouse_to_an_own_question_in_ten_cells(
+    first: tuple[Deployment, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, notebook = first[0], nbformat.read(NOTEBOOK, as_version=4)
+    assert len(notebook.cells) == 10
+    assert not [cell for cell in notebook.cells if cell.get("outputs")], "no output is committed"
+    for name, value in {**deployment.environment, "CLUSTERING_PSEUDONYM_KEY": ""}.items():
+        monkeypatch.setenv(name, value)
+    notebook.cells.append(nbformat.v4.new_code_cell(_FINDINGS))
+    path = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=path).execute()
+    [said] = [output["text"] for output in notebook.cells[-1].outputs]
+    notebook_answers_what_the_tables_say(deployment, json.loads(said), "l.customer_id")
+    shown = json.dumps([cell.get("outputs") for cell in notebook.cells])
+    assert not [each for (each,) in deployment.rows("select customer_id from bronze.order_lines") if each in shown]
+
+
+def test_the_notebook_finds_the_customers_behind_pseudonyms(
+    hidden: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {**hidden.environment, "CLUSTERING_PSEUDONYM_KEY": KEY}.items():
+        monkeypatch.setenv(name, value)
+    names: dict[str, Any] = {}
+    cells = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    for cell in [*cells, _FINDINGS]:
+        exec(cell, names)  # noqa: S102  the project's own document
+    names["warehouse"].close()
+    with hidden.warehouse.read() as backend:
+        backend.con.create_function("hide", lambda each: pseudonym(each, KEY), ["varchar"], "varchar")
+        expected = backend.con.execute(
+            """select count(*) from bronze.order_lines l
+               join gold.customer_segments s on s.customer_id = hide(l.customer_id)"""
+        ).fetchall()[0][0]
+    assert len(names["lines"]) == expected > 0
+    assert json.loads(capsys.readouterr().out)["nothing"] == 0
