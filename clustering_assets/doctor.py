@@ -1,6 +1,7 @@
-"""Whether a deployment has what it needs, and what to do where not. Nothing is written, and nothing is sent.
+"""Whether a deployment has what it needs, and what to do where not.
 
-What is secret is never shown: a database goes by its URL without the password, a channel by its place and service.
+Nothing is sent, and nothing is written but what Dagster makes in its own folder when that is opened. What is secret
+is never shown: a database goes by its URL without the password, a channel by its place and service.
 """
 
 import difflib
