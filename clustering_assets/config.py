@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 from clustering_assets.pseudonyms import LEAST_KEY_LENGTH
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
+_TEXTS = Path(__file__).with_name("reports") / "texts"
+"""What the report says, a file per language."""
 
 
 class BadSetting(Exception):
@@ -41,6 +44,8 @@ class Environment:
     heartbeat_url: str | None = field(repr=False)
     ui_url: str
     no_new_data_days: int
+    language: str
+    currency: str
     max_expanded_size: int
     allow_links: bool
 
@@ -84,6 +89,8 @@ def read_environment() -> Environment:
         no_new_data_days=_whole_number(
             os.environ.get("CLUSTERING_NO_NEW_DATA_DAYS") or "7", "CLUSTERING_NO_NEW_DATA_DAYS"
         ),
+        language=_language(os.environ.get("CLUSTERING_LANGUAGE") or "en"),
+        currency=_currency(os.environ.get("CLUSTERING_CURRENCY") or "EUR"),
         max_expanded_size=_parse_size(
             os.environ.get("CLUSTERING_MAX_EXPANDED_SIZE") or "50GB", "CLUSTERING_MAX_EXPANDED_SIZE"
         ),
@@ -133,6 +140,19 @@ def _whole_number(text: str, name: str, least: int = 0) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise BadSetting(f"{name} is {text!r}; it has to be a whole number, {least} or more")
     return int(text)
+
+
+def _language(code: str) -> str:
+    there = sorted(path.stem for path in _TEXTS.glob("*.yaml"))
+    if code not in there:
+        raise BadSetting(f"CLUSTERING_LANGUAGE is {code!r}; it can be {' or '.join(there)}")
+    return code
+
+
+def _currency(code: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", code):
+        raise BadSetting(f"CLUSTERING_CURRENCY is {code!r}; it has to be a code of ISO 4217, such as EUR")
+    return code
 
 
 def _parse_size(text: str, name: str) -> int:

@@ -24,6 +24,7 @@ from clustering_assets.forgotten import UnusableRequest
 from clustering_assets.out_of_time import TooLittleHistory
 from clustering_assets.publishing.content import NothingToPublish
 from clustering_assets.publishing.database import PublishingFailed
+from clustering_assets.reports.findings import NothingToReport
 from clustering_assets.segmentation.model_file import UnusableModel
 from clustering_assets.silver import NoCustomers
 from clustering_assets.sources.ingestion import NoUsableRows
@@ -76,6 +77,7 @@ def in_one_sentence() -> Iterator[None]:
         NotForgotten,
         NoUsableRows,
         NothingToPublish,
+        NothingToReport,
         PublishingFailed,
         TooLittleHistory,
         UnusableModel,

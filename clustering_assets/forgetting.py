@@ -61,7 +61,7 @@ def forgotten_customers(backend: Backend, home: Path) -> Forgotten:
 
 
 def accept_requests(backend: Backend, home: Path, pseudonym_key: str | None, now: datetime) -> Accepted:
-    """Record who asks to be forgotten, and remove them from silver and gold and all workbooks.
+    """Record who asks to be forgotten, and remove them from silver and gold, and all workbooks and reports.
 
     Parameters
     ----------
@@ -189,9 +189,10 @@ def _write_receipt(backend: Backend, done: dict[Path, list[str]], customers: int
 
 
 def _remove_copies(home: Path) -> None:
-    """Remove the workbooks, unfinished ones too: the next ones are without those customers."""
-    for path in (home / "exports").glob("*.xlsx*"):
-        path.unlink()
+    """Remove workbooks and reports, unfinished ones too: the next ones are without those customers."""
+    for kind in ("*.xlsx*", "*.html*"):
+        for path in (home / "exports").glob(kind):
+            path.unlink()
 
 
 def _remove_error_logs(home: Path) -> None:

@@ -113,11 +113,18 @@ class Database(dg.ConfigurableResource[Any]):
 class Retention(dg.ConfigurableResource[Any]):
     """What is kept of what runs leave behind; the newest of everything always is."""
 
-    keep_exports: int = Field(default=12, ge=1, description="Newest workbooks of each kind that stay.")
+    keep_exports: int = Field(default=12, ge=1, description="Newest exports of each kind that stay.")
     keep_models: int = Field(
         default=24, ge=1, description="Newest models that stay, beside those that a table names as in use."
     )
     keep_run_days: int = Field(default=90, ge=1, description="Days that Dagster's records of a run stay.")
+
+
+class Reporting(dg.ConfigurableResource[Any]):
+    """How the report for business people tells what was found."""
+
+    language: str = Field(default="en", description="Language of the report: a file in reports/texts.")
+    currency: str = Field(default="EUR", description="Currency of the order lines (ISO 4217).")
 
 
 class QualityLimits(dg.ConfigurableResource[Any]):
@@ -208,6 +215,7 @@ def resources() -> dict[str, dg.ConfigurableResource[Any]]:
             schema_name=environment.publish_schema,
             dropped_columns=environment.publish_dropped_columns,
         ),
+        "reporting": Reporting(language=environment.language, currency=environment.currency),
         "quality_limits": QualityLimits(least_rows_kept=environment.least_rows_kept),
         "retention": Retention(
             keep_exports=environment.keep_exports,

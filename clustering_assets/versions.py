@@ -17,6 +17,9 @@ VALIDATION_VERSION = "1"
 PUBLISHING_VERSION = "1"
 """Raise it when the same tables would be published otherwise than before."""
 
+REPORT_VERSION = "1"
+"""Raise it when the same tables would be told of otherwise than before."""
+
 
 def fingerprint(*parts: object) -> str:
     """Return 16 hexadecimal digits that stand for the parts, which JSON must be able to hold."""

@@ -37,7 +37,7 @@ ASSETS = {
         "segment_model",
         "segment_profiles",
     ],
-    "exports": ["database_tables", "gold_workbook", "silver_workbook"],
+    "exports": ["database_tables", "gold_workbook", "segment_report", "silver_workbook"],
 }
 OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation", "gold/segment_history"}
 NOT_CONFIGURED = {"exports/database_tables"}
@@ -69,12 +69,13 @@ SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
 def test_every_asset_tells_a_dagster_user_what_it_is(spec: dg.AssetSpec) -> None:
     assert spec.group_name == ("privacy" if spec.key.path[1] == "fulfilled_requests" else spec.key.path[0])
-    assert "One row per" in (spec.description or "")
+    is_page = spec.key.path[1] == "segment_report"
+    assert ("One file per" if is_page else "One row per") in (spec.description or "")
     assert spec.owners
     assert spec.kinds
     assert spec.tags["layer"] == spec.key.path[0]
     assert spec.code_version
-    assert spec.metadata["dagster/column_schema"].columns
+    assert is_page or spec.metadata["dagster/column_schema"].columns
 
 
 def test_the_graph_leads_from_files_to_exports() -> None:
@@ -135,11 +136,12 @@ def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
         "gold/segment_profiles": ["sizes", "segments"],
         "exports/silver_workbook": ["path", "columns", "bytes"],
         "exports/gold_workbook": ["path", "columns", "bytes"],
+        "exports/segment_report": ["path", "bytes", "headline", "language", "customers", "returned_value"],
     }
     for asset, names in expected.items():
         assert set(names) <= set(found[asset]), asset
-    for metadata in found.values():
-        assert metadata["dagster/row_count"].value >= 0
+    for asset, metadata in found.items():
+        assert asset == "exports/segment_report" or metadata["dagster/row_count"].value >= 0
     lines = {name: found["bronze/order_lines"][name].value for name in expected["bronze/order_lines"]}
     assert lines["rows_read"] == sum(count for name, count in lines.items() if name != "rows_read")
 

@@ -71,7 +71,7 @@ def tables(home: Path) -> Tables:
 def workbooks(home: Path) -> dict[str, list[list[tuple[object, ...]]]]:
     """Cells of the workbooks in the order of their names, without the moments, by what they hold."""
     found: dict[str, list[list[tuple[object, ...]]]] = {}
-    for path in sorted((home / "exports").iterdir()):
+    for path in sorted((home / "exports").glob("*.xlsx")):
         stem, _, _ = path.stem.rpartition("_")[0].rpartition("_")
         header, *rows = openpyxl.load_workbook(path, read_only=True).worksheets[0].iter_rows(values_only=True)
         kept = [position for position, name in enumerate(header) if name not in MOMENTS]
@@ -83,7 +83,7 @@ def files(home: Path) -> set[str]:
     """Every file of a home folder, with the moments in names left out."""
     return {
         path.relative_to(home).as_posix().translate(str.maketrans("0123456789", "#" * 10))
-        if path.suffix == ".xlsx"
+        if path.parent.name == "exports"
         else path.relative_to(home).as_posix()
         for path in home.rglob("*")
         if path.is_file() and path.parent.name != "alive"  # the sign of a run is taken away by the next one

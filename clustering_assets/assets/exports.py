@@ -1,4 +1,4 @@
-"""Exports: the layers where business people look."""
+"""Exports: the layers, and what they say, where business people look."""
 
 import logging
 import time
@@ -7,12 +7,28 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from clustering_assets.contracts import PUBLICATION, PUBLISHED, WORKBOOKS
+from clustering_assets.contracts import (
+    CUSTOMER_FEATURES,
+    CUSTOMER_REASONS,
+    CUSTOMER_SEGMENTS,
+    DROPPED_CUSTOMERS,
+    IMPUTATION_LOG,
+    ORDER_LINES,
+    PUBLICATION,
+    PUBLISHED,
+    REJECTED_ROWS,
+    SEGMENT_CHANGES,
+    SEGMENT_MODEL,
+    SEGMENT_PROFILES,
+    SOURCE_FILES,
+    WORKBOOKS,
+)
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
 from clustering_assets.pseudonyms import CLEAR, ids_in
-from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Retention
-from clustering_assets.versions import PUBLISHING_VERSION, fingerprint
+from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Reporting, Retention
+from clustering_assets.sources.ingestion import bronze_version
+from clustering_assets.versions import PUBLISHING_VERSION, REPORT_VERSION, fingerprint
 from clustering_assets.warehouse import (
     forget_versions,
     record_versions,
@@ -28,6 +44,22 @@ if TYPE_CHECKING:
     from clustering_assets.publishing.publish import Published
 
 _EXPORT_VERSION = "2"
+_REPORT = "segment_report"
+"""How the names of the reports begin."""
+_TOLD_OF = (
+    ORDER_LINES,
+    SOURCE_FILES,
+    REJECTED_ROWS,
+    CUSTOMER_FEATURES,
+    IMPUTATION_LOG,
+    DROPPED_CUSTOMERS,
+    SEGMENT_MODEL,
+    CUSTOMER_SEGMENTS,
+    SEGMENT_PROFILES,
+    CUSTOMER_REASONS,
+    SEGMENT_CHANGES,
+)
+"""What the report is made of. The history and the validation have jobs of their own; what they found is told too."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,18 +92,18 @@ def gold_workbook(home: Home, retention: Retention) -> dg.MaterializeResult[None
 
 
 def _remove_other_ids(backend: "Backend", home: Home, stem: str, ids: str) -> None:
-    """Where a pseudonym key is set, remove workbooks, unfinished ones too, whose customers have other ids."""
+    """Where a pseudonym key is set, remove exports, unfinished ones too, whose customers have other ids."""
     if ids != CLEAR:
         for path in home.exports.glob(f"*{stem}*"):
             if not (table_version(backend, f"exports.{path.name}") or "").endswith(f"-{ids}"):
                 path.unlink()
 
 
-def _remove_old(home: Home, stem: str, keep: int) -> None:
-    """Remove all but the newest workbooks, now that the newest is there whole."""
+def _remove_old(home: Home, stem: str, keep: int, suffix: str = ".xlsx") -> None:
+    """Remove all but the newest exports of a kind, now that the newest is there whole."""
     from clustering_assets.reports.workbook import exports_of
 
-    old = exports_of(home.exports, stem)[:-keep]
+    old = exports_of(home.exports, stem, suffix)[:-keep]
     if old:
         with home.warehouse.connect() as backend:
             forget_versions(backend, [f"exports.{path.name}" for path in old])
@@ -112,6 +144,67 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
             "columns": len(contract.columns),
             "bytes": path.stat().st_size,
             "dagster/column_lineage": column_lineage(copied_lineage(contract)),
+            "changed": changed,
+        },
+        data_version=dg.DataVersion(version),
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            ["exports", _REPORT],
+            deps=[asset_key(contract) for contract in _TOLD_OF],
+            description=f"`{_REPORT}_<UTC timestamp>.html`: what the segments are, what changed, what to do and how "
+            "sure that is, for people who never open Dagster. One file without a network, for a mail, a phone or "
+            "paper.\n\n"
+            "One file per run that changed something.",
+            group_name="exports",
+            kinds={"html"},
+            owners=OWNERS,
+            tags={"layer": "exports"},
+            code_version=REPORT_VERSION,
+            metadata={"grain": "One file per run that changed something"},
+        )
+    ],
+    pool=WAREHOUSE_POOL,
+)
+def segment_report(home: Home, retention: Retention, reporting: Reporting) -> dg.MaterializeResult[None]:
+    """Write the report, unless the last one tells the same."""
+    from clustering_assets.reports.findings import read_findings
+    from clustering_assets.reports.segment_report import headline, write_report
+    from clustering_assets.reports.wording import Wording
+    from clustering_assets.reports.workbook import newest_export, next_export
+
+    with in_one_sentence():
+        now, wording = utc_now(), Wording(reporting.language, reporting.currency)
+        with home.warehouse.connect() as backend:
+            findings = read_findings(backend)
+            ids = ids_in(backend, "gold")
+            told = [table_version(backend, contract.qualified_name) for contract in _TOLD_OF[3:]]
+            apart = [str(row) for row in (*findings.history, *findings.out_of_time)]
+            content = fingerprint(
+                REPORT_VERSION, bronze_version(backend), told, apart, reporting.language, reporting.currency
+            )
+            version = f"{content}-{ids}"
+            _remove_other_ids(backend, home, _REPORT, ids)
+            newest = newest_export(home.exports, _REPORT, ".html")
+            changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
+            path = next_export(home.exports, _REPORT, now, ".html") if newest is None or changed else newest
+            if changed:
+                record_versions(backend, {f"exports.{path.name}": version})
+        if changed:
+            write_report(path, findings, wording, now)
+        _remove_old(home, _REPORT, retention.keep_exports, ".html")
+    figures = {figure.name: figure.value for figure in findings.key_figures if figure.value is not None}
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(path),
+            "headline": headline(findings, wording),
+            "language": reporting.language,
+            "currency": reporting.currency,
+            **figures,
+            "bytes": path.stat().st_size,
             "changed": changed,
         },
         data_version=dg.DataVersion(version),

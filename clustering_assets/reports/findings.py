@@ -31,11 +31,12 @@ from clustering_assets.contracts import (
     SEGMENT_PROFILES,
     SOURCE_FILES,
 )
-from clustering_assets.segmentation.vocabulary import Entry, Vocabulary, load_vocabulary
 from clustering_assets.warehouse import AS_OF, has_table, table_version
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
+
+    from clustering_assets.segmentation.vocabulary import Entry, Vocabulary
 
 OUTLIERS = -1
 """Segment id of the outliers."""
@@ -288,6 +289,11 @@ class CategoryMonth:
         None for lines without a category, or for all categories that are not told apart (then ``others`` is true).
     month
         Its first day.
+    returned_lines
+        Lines that came back, as far as it is known.
+    returned_lines_a_year_ago
+        Those of them that had come back a year before: what a month of last year is to be compared by, since returns
+        of the latest months are still to come.
     order_value, returned_value
         Sums over lines whose value is known; None where none is.
     """
@@ -297,6 +303,7 @@ class CategoryMonth:
     month: date
     lines: int
     returned_lines: int
+    returned_lines_a_year_ago: int
     order_value: float | None
     returned_value: float | None
 
@@ -510,6 +517,8 @@ def read_findings(backend: Backend, *, most_customers: int = MOST_CUSTOMERS) -> 
     NothingToReport
         If there are no segments yet.
     """
+    from clustering_assets.segmentation.vocabulary import load_vocabulary  # brings pandas along
+
     if not has_table(backend, CUSTOMER_SEGMENTS):
         raise NothingToReport("There are no segments to report on yet: materialize gold/customer_segments first.")
     fit, previous = _fit(backend)
@@ -777,22 +786,28 @@ def _category_months(backend: Backend, as_of: date | None) -> tuple[CategoryMont
         backend,
         f"""with known as (
                 select category, date_trunc('month', order_date)::date as month, line_value,
-                       case when return_date::date > $1::date then 0 else return_quantity end as returned, quantity
+                       case when return_date::date > $1::date then 0 else return_quantity end as returned, quantity,
+                       return_date::date as came_back
                 from {ORDER_LINES.qualified_name}
                 where order_date::date <= coalesce($1::date, order_date::date)),
             ranked as (
                 select category, row_number() over (order by count(*) desc, category) as rank
                 from known where category is not null group by 1),
+            newest as (
+                select coalesce($1::date, max(came_back), max(month)) - interval 1 year as a_year_ago from known),
             told as (
                 select if(rank <= $2, category, null) as category, coalesce(rank > $2, false) as others,
                        if(rank is null, $2 + 2, least(rank, $2 + 1)) as place, known.* exclude (category)
                 from known left join ranked using (category))
             select category, others, month, count(*) as lines,
-                   count(*) filter (returned > 0) as returned_lines, sum(line_value) as order_value,
+                   count(*) filter (returned > 0) as returned_lines,
+                   count(*) filter (returned > 0 and coalesce(came_back <= a_year_ago, true))
+                       as returned_lines_a_year_ago,
+                   sum(line_value) as order_value,
                    case when count(line_value) > 0
                         then coalesce(sum(line_value * returned / quantity) filter (returned > 0), 0) end
                        as returned_value
-            from told group by category, others, place, month order by place, month""",
+            from told, newest group by category, others, place, month order by place, month""",
         [as_of, MOST_CATEGORIES],
     )
     return tuple(CategoryMonth(**row) for row in rows)

@@ -1,10 +1,7 @@
 """Pictures of a segmentation as small PNG files: how its parameters were chosen, the map and the segment sizes.
 
 No picture holds a customer id. Each brings its own white ground, so that it reads the same on a light and a dark page.
-A segment's colour and marker follow from its id alone and so stay with it from run to run. The colours are those of
-Okabe & Ito (2008), without the yellow that is lost on white and with two dark ones; they, and the grey of the outliers,
-stay apart under all three colour deficiencies. Segments whose ids differ by 8 share a colour and differ in marker
-or hatch.
+A segment's marker and hatch follow from its id as its colour does: segments that share a colour differ in them.
 """
 
 from __future__ import annotations
@@ -24,11 +21,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-OUTLIERS = -1
-"""Segment id of the outliers."""
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288")
-OUTLIER_COLOUR = "#BBBBBB"
+from clustering_assets.reports.colours import COLOURS, OUTLIERS, segment_colour
 
 _MARKERS = "osD^vPX*"
 _OUTLIER_MARKER = "x"
@@ -36,11 +29,6 @@ _HATCHES = ("", "//", "..", "xx")
 _INK, _CHOSEN = "#222222", "#D55E00"
 _DPI = 110
 _MOST_POINTS = 10_000
-
-
-def segment_colour(segment_id: int) -> str:
-    """Colour of a segment, the same in every picture and every run."""
-    return OUTLIER_COLOUR if segment_id == OUTLIERS else COLOURS[segment_id % len(COLOURS)]
 
 
 def segment_marker(segment_id: int) -> str:

@@ -123,7 +123,12 @@ def _segments(console: Console, materialized: Mapping[str, Facts]) -> None:
 def _files(console: Console, materialized: Mapping[str, Facts]) -> None:
     exports = {name: facts for name, facts in materialized.items() if name.startswith("exports/")}
     published = exports.pop("exports/database_tables", None)
-    _heading(console, "Exports", _counted(len(exports), "workbook"))
+    report = exports.pop("exports/segment_report", None)
+    said = _counted(len(exports), "workbook")
+    _heading(console, "Exports", f"the report and {said}" if report is not None else said)
+    if report is not None:
+        console.print(f"{'':11}{report['path']} ({report['bytes'] / 1e6:.1f} MB)", soft_wrap=True)
+        console.print(f"{'':13}{report['headline']}", soft_wrap=True)
     for facts in exports.values():
         path = Path(facts["path"])
         console.print(

@@ -103,32 +103,32 @@ _NOTES = {
 }
 
 
-def exports_of(folder: Path, stem: str) -> list[Path]:
+def exports_of(folder: Path, stem: str, suffix: str = ".xlsx") -> list[Path]:
     """Return the exports with a stem, in the order of their names: the newest last."""
-    return sorted(folder.glob(f"{stem}_????????_??????.xlsx"))
+    return sorted(folder.glob(f"{stem}_????????_??????{suffix}"))
 
 
-def newest_export(folder: Path, stem: str) -> Path | None:
+def newest_export(folder: Path, stem: str, suffix: str = ".xlsx") -> Path | None:
     """Return the export that was written last, of those with a stem: the last by name."""
-    return next(reversed(exports_of(folder, stem)), None)
+    return next(reversed(exports_of(folder, stem, suffix)), None)
 
 
-def next_export(folder: Path, stem: str, now: datetime) -> Path:
+def next_export(folder: Path, stem: str, now: datetime, suffix: str = ".xlsx") -> Path:
     """Return where to write an export so that it is the newest by name, even if the clock was set back since the last.
 
     Its moment is then a second after that of the last.
     """
-    newest = newest_export(folder, stem)
-    if newest is not None and newest.name >= export_name(stem, now):
+    newest = newest_export(folder, stem, suffix)
+    if newest is not None and newest.name >= export_name(stem, now, suffix):
         now = datetime.strptime(newest.stem.removeprefix(f"{stem}_"), _MOMENT) + timedelta(seconds=1)
-    return folder / export_name(stem, now)
+    return folder / export_name(stem, now, suffix)
 
 
-def export_name(stem: str, moment: datetime) -> str:
+def export_name(stem: str, moment: datetime, suffix: str = ".xlsx") -> str:
     """Name an export ``<stem>_<UTC YYYYMMDD_HHMMSS>.xlsx``; a naive moment is UTC."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{stem}_{moment:{_MOMENT}}.xlsx"
+    return f"{stem}_{moment:{_MOMENT}}{suffix}"
 
 
 def number_format(column: Column) -> str:

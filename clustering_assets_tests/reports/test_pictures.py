@@ -15,14 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from clustering_assets.reports.colours import COLOURS, OUTLIER_COLOUR, OUTLIERS, segment_colour
 from clustering_assets.reports.pictures import (
-    COLOURS,
-    OUTLIER_COLOUR,
-    OUTLIERS,
     cluster_choice_curve,
     customer_map,
     k_distance_curve,
-    segment_colour,
     segment_marker,
     segment_shares,
     segment_sizes,
