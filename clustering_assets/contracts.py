@@ -124,6 +124,10 @@ def _customer_id(source: str) -> Column:
     return Column("customer_id", "string", "Canonical customer id.", required=True, personal=True, source=(source,))
 
 
+def _made_of(source: tuple[str, ...], *columns: Column) -> tuple[Column, ...]:
+    return tuple(replace(column, source=source) for column in columns)
+
+
 def _count(name: str, description: str, unit: str = "", *, required: bool = True) -> Column:
     return Column(name, "int64", description, unit=unit, required=required, minimum=0)
 
@@ -760,6 +764,8 @@ SEGMENT_MODEL = TableContract(
 _FIT = "gold.segment_model.model_run_id"
 _PROFILED = "gold.segment_profiles.segment_id"
 
+_SCALED = tuple(f"{SCALED_FEATURES.qualified_name}.{column.name}_scaled" for column in CLUSTERING_FEATURES)
+
 CUSTOMER_SEGMENTS = TableContract(
     "gold",
     "customer_segments",
@@ -767,13 +773,18 @@ CUSTOMER_SEGMENTS = TableContract(
     "One row per customer",
     ("customer_id",),
     (
-        _text("customer_id", "Canonical customer id.", required=True, personal=True),
-        Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, references=_PROFILED),
-        _text("segment_name", "Name of the segment.", required=True),
-        Column("sub_segment_id", "int64", "Segment within the segment, where it has an inner structure.", minimum=0),
-        Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
-        Column("map_x", "float64", "Horizontal place on the t-SNE map.", required=True),
-        Column("map_y", "float64", "Vertical place on the t-SNE map.", required=True),
+        _customer_id(f"{SCALED_FEATURES.qualified_name}.customer_id"),
+        *_made_of(
+            _SCALED,
+            Column("segment_id", "int64", "Segment; -1 is an outlier.", "", True, -1, references=_PROFILED),
+            _text("segment_name", "Name of the segment.", required=True),
+            Column(
+                "sub_segment_id", "int64", "Segment within the segment, where it has an inner structure.", minimum=0
+            ),
+            Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
+            Column("map_x", "float64", "Horizontal place on the t-SNE map.", required=True),
+            Column("map_y", "float64", "Vertical place on the t-SNE map.", required=True),
+        ),
         _text("model_run_id", "The fit that assigned the customer.", required=True, references=_FIT),
         _moment("assigned_at", "When the customer was assigned.", required=True),
     ),
@@ -790,7 +801,6 @@ def _share(name: str, description: str, source: tuple[str, ...] = ()) -> Column:
     return Column(name, "float64", description, "share", minimum=0, maximum=1, source=source)
 
 
-_SCALED = tuple(f"{SCALED_FEATURES.qualified_name}.{column.name}_scaled" for column in CLUSTERING_FEATURES)
 _OWN_UNITS = _features(*(column.name for column in CLUSTERING_FEATURES))
 _SEGMENT_ID = f"{CUSTOMER_SEGMENTS.qualified_name}.segment_id"
 _OF_BEHAVIOUR = (*_OWN_UNITS, _SEGMENT_ID)
@@ -962,7 +972,7 @@ SEGMENT_CHANGES = TableContract(
     "One row per customer who moved, joined or left",
     ("customer_id",),
     (
-        _text("customer_id", "Canonical customer id.", required=True, personal=True),
+        _customer_id(f"{CUSTOMER_SEGMENTS.qualified_name}.customer_id"),
         _text(
             "change",
             "joined: was not there before; left: is there no more.",
@@ -977,8 +987,11 @@ SEGMENT_CHANGES = TableContract(
             "Segment now, -1 for an outlier; null for who left.",
             minimum=-1,
             references=_PROFILED,
+            source=(_SEGMENT_ID,),
         ),
-        _text("to_segment_name", "Name of that segment."),
+        *_made_of(
+            (f"{CUSTOMER_SEGMENTS.qualified_name}.segment_name",), _text("to_segment_name", "Name of that segment.")
+        ),
         _share("share_of_from", "Customers who went the same way, of those in the segment before."),
         _share("share_of_to", "Customers who came the same way, of those in the segment now."),
         _text("from_model_run_id", "The fit before.", required=True),
@@ -994,38 +1007,26 @@ MODEL_ASSIGNMENTS = TableContract(
     "One row per customer",
     ("customer_id",),
     (
-        _text("customer_id", "Canonical customer id.", required=True, personal=True),
-        Column("segment_id", "int64", "Segment; -1 is an outlier.", required=True, minimum=-1),
-        _text("segment_name", "Name that the segment had when the model was fitted.", required=True),
-        Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
-        Column(
-            "outlier_score",
-            "float64",
-            "Distance to the customers that the model was fitted on, divided by its eps.",
-            "ratio",
-            True,
-            0,
+        _customer_id(f"{CUSTOMER_FEATURES.qualified_name}.customer_id"),
+        *_made_of(
+            _OWN_UNITS,
+            Column("segment_id", "int64", "Segment; -1 is an outlier.", required=True, minimum=-1),
+            _text("segment_name", "Name that the segment had when the model was fitted.", required=True),
+            Column("confidence", "float64", "How surely the customer is in the segment.", "share", True, 0, 1),
+            Column(
+                "outlier_score",
+                "float64",
+                "Distance to the customers that the model was fitted on, divided by its eps.",
+                "ratio",
+                True,
+                0,
+            ),
         ),
         _text("model_run_id", "The fit that was applied.", required=True, references=_FIT),
         _moment("assigned_at", "When it was applied.", required=True),
     ),
     row_for_each=CUSTOMER_FEATURES.qualified_name,
     never_empty=True,
-)
-
-SEGMENT_HISTORY = TableContract(
-    "gold",
-    "segment_history",
-    "The customers as they were known at the end of past months, in the segments of one model.",
-    "One row per customer and month",
-    ("as_of", "customer_id"),
-    (
-        _moment("as_of", "Day that the customers are looked at from: the last one of the month.", required=True),
-        *(
-            replace(column, description="When the month was computed.") if column.name == "assigned_at" else column
-            for column in MODEL_ASSIGNMENTS.columns
-        ),
-    ),
 )
 
 # What the features of a customer are computed from, and so the segments.
@@ -1042,6 +1043,24 @@ _BEHAVIOUR = tuple(
         "return_date",
         "category",
     )
+)
+
+SEGMENT_HISTORY = TableContract(
+    "gold",
+    "segment_history",
+    "The customers as they were known at the end of past months, in the segments of one model.",
+    "One row per customer and month",
+    ("as_of", "customer_id"),
+    (
+        _moment("as_of", "Day that the customers are looked at from: the last one of the month.", required=True),
+        _customer_id(f"{ORDER_LINES.qualified_name}.customer_id"),
+        *(
+            replace(column, source=_BEHAVIOUR if column.source else ())
+            for column in MODEL_ASSIGNMENTS.columns
+            if column.name not in ("customer_id", "assigned_at")
+        ),
+        _moment("assigned_at", "When the month was computed.", required=True),
+    ),
 )
 
 

@@ -27,6 +27,9 @@ PREVIEW_ID_CHARACTERS = 20
 PREVIEW_CHARACTERS = 80
 """Of a text in a preview: a longer one, such as a curve as JSON, would stretch the row over pages."""
 
+NAMED_ORIGINS = 9
+"""Columns of one table that the description of a column names: silver is made of that many of an order line."""
+
 _TABLE_OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
 
 
@@ -77,8 +80,8 @@ def _table_column(column: Column, in_key: bool = False, made_of: Iterable[tuple[
         said.append(f"Unit: {column.unit}.")
     if column.imputation:
         said.append(f"Imputation: {column.imputation}.")
-    if origins := [f"{upstream}.{name}" for upstream, name in sorted(made_of)]:
-        said.append(f"Made of {', '.join(origins)}.")
+    if made_of:
+        said.append(f"Made of {_origins(made_of)}.")
     bounds = {"at least": column.minimum, "at most": column.maximum}
     return dg.TableColumn(
         column.name,
@@ -93,6 +96,17 @@ def _table_column(column: Column, in_key: bool = False, made_of: Iterable[tuple[
             + (["part of the key"] if in_key else []),
         ),
         tags={"group": column.group} if column.group else {},
+    )
+
+
+def _origins(made_of: Iterable[tuple[str, str]]) -> str:
+    """Name columns; of a table that many come from, only how many."""
+    of_table: dict[str, list[str]] = {}
+    for upstream, name in sorted(made_of):
+        of_table.setdefault(upstream, []).append(f"{upstream}.{name}")
+    return ", ".join(
+        f"{len(names)} columns of {upstream}" if len(names) > NAMED_ORIGINS else ", ".join(names)
+        for upstream, names in of_table.items()
     )
 
 
