@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import dagster as dg
@@ -66,7 +67,7 @@ def main(*, as_json: bool = False, config: Path | None = None) -> int:
         complaints.print(Text("Stopped:", "bold red"), Text(str(error)))
         return 1
     run_id, layers = str(uuid4()), _layers_of_assets(defs)
-    with _instance() as instance, RunProgress(Console(stderr=True), _LAYERS) as progress:
+    with _terminal() as terminal, _instance() as instance, RunProgress(Console(file=terminal), _LAYERS) as progress:
         # made here, so that what a run says on its way comes out above the progress
         logging.basicConfig(format="%(message)s")
         logging.root.handlers[0].setLevel(logging.WARNING)
@@ -152,6 +153,18 @@ def _read_config(path: Path | None, job: dg.JobDefinition) -> dict[str, Any]:
             f"The config {path} cannot be used: {' '.join(each.message for each in error.errors)}"
         ) from error
     return dict(config)
+
+
+@contextmanager
+def _terminal() -> Iterator[IO[str]]:
+    """Open the error output once more: within a step, Dagster leads the one that is open to a file of the step."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):  # it is no file, as in a test
+        yield sys.stderr
+        return
+    with os.fdopen(descriptor, "w", encoding=sys.stderr.encoding) as terminal:
+        yield terminal
 
 
 def _instance() -> dg.DagsterInstance:

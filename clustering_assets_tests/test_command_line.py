@@ -155,12 +155,14 @@ def test_in_a_terminal_a_run_shows_each_layer_with_its_time_and_rows(first: tupl
     for layer, count in {**rows, "exports": 2 * rows["gold"]}.items():
         assert re.search(rf"✓ +{layer} +[\d.]+ s +{count:,} rows", shown), layer
     assert f"rows from {FILES} files" in shown
+    while_silver = r"✓ +bronze[^\n]+rows[^\n]*\n[^✓\n]+silver +[\d.]+ s[^\n]*\n +gold *\r?\n"
+    assert re.search(while_silver, shown), "it is seen while it happens, not when it is over"
     assert shown.index("✓") < shown.index("home: "), "the summary comes after the progress"
 
 
 def test_the_log_of_a_run_over_many_files_is_read_from_top_to_bottom(deployment: Deployment) -> None:
     with dg.DagsterInstance.from_config(deployment.environment["DAGSTER_HOME"]) as instance:
-        [run] = instance.get_runs(limit=1)
+        *_, run = instance.get_runs()  # the first one
         said = [entry.user_message for entry in instance.all_logs(run.run_id) if entry.dagster_event is None]
     with deployment.warehouse.read() as backend:
         ids = {each for (each,) in backend.con.execute("select customer_id from bronze.order_lines").fetchall()}
@@ -168,6 +170,16 @@ def test_the_log_of_a_run_over_many_files_is_read_from_top_to_bottom(deployment:
     for step in ("files are to be read", f"read {FILES} of {FILES} files", "segments", "resamples", "map", ".xlsx"):
         assert any(step in line for line in said), step
     assert not [line for line in said if any(each in line for each in ids)]
+
+
+def test_where_there_is_no_terminal_a_run_says_what_it_did_and_nothing_on_the_way(deployment: Deployment) -> None:
+    done = deployment.command("run", "--json", "--config", str(deployment.folder / "quick.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said.keys() == {"home", "run_id", "changed", "seconds", "rows", "warnings"}
+    assert not said["changed"], "it is the second time"
+    for asset in ("bronze/order_lines", "silver/customer_features", "gold/customer_segments"):
+        assert said["rows"][asset] == deployment.rows(f"select count(*) from {asset.replace('/', '.')}")[0][0]
 
 
 @pytest.fixture(scope="module")

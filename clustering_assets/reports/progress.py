@@ -84,8 +84,9 @@ class RunProgress:
         self._layers[layer].begin()
 
     def said(self, layer: str, text: str) -> None:
-        """A layer said what it is doing."""
-        self._layers[layer].said = text
+        """A layer said what it is doing; of one that is not at work, others speak, such as of what it waits for."""
+        if self._layers[layer].is_at_work:
+            self._layers[layer].said = text
 
     def wrote(self, layer: str, rows: int) -> None:
         """A layer has so many rows more."""

@@ -23,6 +23,7 @@ def shown(*, terminal: bool, fails: bool = False, width: int = 80) -> list[str]:
         progress.ended("bronze")
         progress.began("silver")
         progress.ended("silver", well=not fails)
+        progress.said("gold", "its dependencies were not executed")
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     return [line.strip() for line in text.splitlines() if line.strip()][-3:]
 

@@ -425,3 +425,18 @@ def test_a_workbook_changes_sheet_by_sheet(bronze: Bronze) -> None:
     assert bronze.statuses() == [("book.xlsx", "unusable"), *statuses]
     bronze.load({"book.xlsx": good})
     assert bronze.statuses() == statuses
+
+
+def test_a_load_of_many_files_says_how_far_it_is_in_a_few_lines_without_their_names(
+    bronze: Bronze, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "clustering_assets"):
+        bronze.load({f"somebody{place}.csv": order_lines({"order_id": f"O{place}"}) for place in range(100)})
+    assert len(caplog.messages) <= 12
+    assert caplog.messages[0].startswith("100 of 100 files are to be read")
+    assert "read 100 of 100 files, 100 rows" in caplog.messages
+    assert not [said for said in caplog.messages if "somebody" in said]
+    caplog.clear()
+    with caplog.at_level("INFO", "clustering_assets"):
+        bronze.load()
+    assert caplog.messages == [], "nothing is to be done"
