@@ -24,7 +24,7 @@ from clustering_assets.pseudonyms import one_time_key, pseudonym
 from clustering_assets.reports import charts
 from clustering_assets.reports.colours import FEWER, MORE, SAME, SEQUENCE, segment_colour
 from clustering_assets.reports.findings import FEATURES, Findings, KeyFigure, Segment
-from clustering_assets.reports.wording import Wording
+from clustering_assets.reports.wording import LEAST_SHARE, Wording
 
 STEM = "segment_report"
 """How the names of the files begin."""
@@ -227,12 +227,15 @@ class _Page:
             return str(w.text("key_figures.unchanged"))
         if figure.unit == "share":
             return w.plain("key_figures.points", change=w.points(change))
-        relative = w.percent(change / abs(figure.before), 1) if figure.before else None
         signed = w.signed(change) if figure.unit != "money" else ("+" if change > 0 else "") + w.short_money(change)
-        return f"{signed} ({'+' if change > 0 else ''}{relative})" if relative else signed
+        relative = change / abs(figure.before) if figure.before else 0.0
+        told = abs(relative) >= LEAST_SHARE
+        return f"{signed} ({'+' if relative > 0 else ''}{w.percent(relative, 1)})" if told else signed
 
-    def direction(self, change: float | None) -> str:
-        return "" if not change else "up" if change > 0 else "down"
+    def direction(self, figure: KeyFigure) -> str:
+        """Return whether a figure went up or down by what can be seen of it."""
+        seen = round(figure.change or 0.0, 3 if figure.unit == "share" else 0)
+        return "up" if seen > 0 else "down" if seen < 0 else ""
 
     def differences(self, segment: Segment) -> list[Any]:
         return [*segment.differences][:_SHOWN_DIFFERENCES]

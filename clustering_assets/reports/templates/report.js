@@ -48,10 +48,14 @@
 
   // ---------------------------------------------------------------------------------------------------------- the charts
 
-  const dressed = (option) => {
+  const dressed = (option, width) => {
     const axis = (own, value) => own && {
       ...own,
-      axisLabel: { color: colour("quiet"), fontSize: 12, ...(own.money ? { formatter: shortMoney } : {}), ...filled(own.axisLabel || {}) },
+      axisLabel: {
+        color: colour("quiet"), fontSize: 12, lineHeight: 14, hideOverlap: true,
+        ...(value ? { formatter: own.money ? shortMoney : number } : {}), ...filled(own.axisLabel || {}),
+        ...((own.axisLabel || {}).width ? { width: Math.min(own.axisLabel.width, 0.34 * width) } : {}),
+      },
       axisLine: { show: !value, lineStyle: { color: colour("line") } },
       splitLine: { show: value, lineStyle: { color: colour("line") } },
     };
@@ -61,6 +65,8 @@
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: colour("ink") },
       ...filled({ ...option, xAxis: undefined, yAxis: undefined }),
       ...(option.xAxis ? { xAxis: axis(option.xAxis, value(option.xAxis)), yAxis: axis(option.yAxis, value(option.yAxis)) } : {}),
+      ...(option.series[0].type === "sankey"
+        ? { series: filled(option.series).map((each) => ({ ...each, label: { ...each.label, width: 0.42 * width, overflow: "truncate" } })) } : {}),
       grid: { containLabel: true, ...option.grid },
       legend: { show: false, textStyle: { color: colour("ink"), fontSize: 13 }, itemWidth: 18, itemHeight: 10, ...option.legend },
       tooltip: {
@@ -73,7 +79,7 @@
     const width = () => box.clientWidth || 680;
     box.style.height = `${Math.min(Number(box.dataset.height), Math.max(320, 1.15 * width()), 900)}px`;
     const chart = echarts.init(box, null, { renderer: "canvas", devicePixelRatio: Math.max(2, window.devicePixelRatio) });
-    const draw = () => { chart.setOption(dressed(option()), { notMerge: true }); drawn(); };
+    const draw = () => { chart.setOption(dressed(option(), chart.getWidth()), { notMerge: true }); drawn(); };
     draw();
     charts.push({ chart, draw });
     return { chart, draw };
@@ -97,7 +103,7 @@
     const known = [...values].filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
     const limits = [...new Set([0.2, 0.4, 0.6, 0.8].map((part) => known[Math.floor(part * (known.length - 1))]))]
       .filter((limit) => limit < known[known.length - 1]);
-    const fill = (text, lower, upper) => text.replace("{lower}", measured(lower, unit)).replace("{upper}", measured(upper, unit));
+    const fill = (text, lower, upper) => text.replace("{lower}", () => measured(lower, unit)).replace("{upper}", () => measured(upper, unit));
     return [...limits, Infinity].map((limit, step) => ({
       label: step === 0 ? fill(texts.up_to, 0, limit === Infinity ? known[known.length - 1] : limit)
         : limit === Infinity ? fill(texts.above, limits[step - 1]) : fill(texts.between, limits[step - 1], limit),
