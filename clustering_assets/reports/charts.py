@@ -324,7 +324,7 @@ def by_category(findings: Findings, words: Wording) -> Option:
             "itemWidth": 12,
             "itemHeight": 140,
         },
-        "grid": {"left": 12, "right": 8, "top": 8, "bottom": 52},
+        "grid": {"left": 16, "right": 8, "top": 8, "bottom": 52},
         "tooltip": {},
         "height": 100 + 32 * len(told),
     }
@@ -384,7 +384,7 @@ def _names(names: Sequence[str]) -> Option:
         "type": "category",
         "data": [*names],
         "axisTick": {"show": False},
-        "axisLabel": {"width": _LABEL_WIDTH, "overflow": "break", "interval": 0},
+        "axisLabel": {"width": _LABEL_WIDTH, "overflow": "break", "lineHeight": 13, "interval": 0},
     }
 
 
