@@ -1172,6 +1172,53 @@ PUBLICATION = TableContract(
     ),
 )
 
+
+def _as_in(contract: TableContract, *names: str) -> tuple[Column, ...]:
+    """Columns of another table, made of themselves."""
+    return tuple(
+        replace(contract.column(name), source=(f"{contract.qualified_name}.{name}",), references="") for name in names
+    )
+
+
+_ORDER_VALUE = _features("order_count", "mean_order_value")
+
+CUSTOMER_LIST = TableContract(
+    "exports",
+    "customer_list",
+    "Each customer as the workbook of the report lists them: the segment, how surely and why, and what they did.",
+    "One row per customer",
+    ("customer_id",),
+    (
+        *_as_in(CUSTOMER_SEGMENTS, "customer_id", "segment_id", "segment_name", "sub_segment_id", "confidence"),
+        *_as_in(SCALED_FEATURES, "outlier_score"),
+        *_as_in(CUSTOMER_FEATURES, "order_count"),
+        Column(
+            "order_value",
+            "float64",
+            "Value of all orders; null where order lines have no value.",
+            "money",
+            source=_ORDER_VALUE,
+        ),
+        Column("returned_value", "float64", "Value of what was sent back.", "money", source=_RETURNED_VALUE),
+        Column(
+            "retained_value",
+            "float64",
+            "Order value minus returned value.",
+            "money",
+            source=(*_ORDER_VALUE, *_RETURNED_VALUE),
+        ),
+        *_as_in(
+            CUSTOMER_FEATURES,
+            *("return_rate", "order_return_rate", "returned_line_count", "lines_per_order"),
+            *("mean_order_value", "mean_return_value", "mean_days_to_return"),
+            *("recent_order_count", "recent_return_count", "tenure_stage", "first_order_date", "last_order_date"),
+        ),
+        *_as_in(CUSTOMER_REASONS, "reason_1", "reason_2", "reason_3"),
+        *_as_in(CUSTOMER_FEATURES, "quality_flags"),
+    ),
+)
+"""What the sheet of the customers holds; no table of the warehouse."""
+
 WORKBOOKS: dict[str, tuple[str, TableContract]] = {
     "silver_workbook": ("silver_customer_features", CUSTOMER_FEATURES),
     "gold_workbook": ("gold_cluster_processed", SCALED_FEATURES),

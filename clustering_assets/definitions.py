@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from clustering_assets.assets.bronze import bronze
-from clustering_assets.assets.exports import database_tables, gold_workbook, segment_report, silver_workbook
+from clustering_assets.assets.exports import EXPORTS
 from clustering_assets.assets.forgetting import FORGETTING
 from clustering_assets.assets.gold import gold, model_assignments
 from clustering_assets.assets.history import history
@@ -24,7 +24,7 @@ def build_defs(**overrides: dg.ConfigurableResource[Any]) -> dg.Definitions:
     **overrides
         Resources by name, such as ``home``, in place of those that the environment gives.
     """
-    followers = following([silver, gold, silver_workbook, gold_workbook, segment_report, database_tables])
+    followers = following([silver, gold, *EXPORTS])
     return dg.Definitions(
         assets=[bronze, *followers, model_assignments, history, validation, *FORGETTING],
         asset_checks=CHECKS,

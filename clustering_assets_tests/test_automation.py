@@ -267,7 +267,9 @@ def test_what_is_made_of_a_changed_table_follows_layer_by_layer(deployment: Depl
     assert deployment.materialize(*SILVER).success
     assert deployment.asked() == GOLD | {"exports/silver_workbook"}
     assert deployment.materialize(*GOLD, "exports/silver_workbook").success
-    of_gold = {"exports/gold_workbook", "exports/segment_report", "exports/database_tables"}
+    of_gold = {
+        f"exports/{name}" for name in ("gold_workbook", "segment_report", "segment_report_workbook", "database_tables")
+    }
     assert deployment.asked() == of_gold, "what is published is of one run, not of silver first and of gold later"
     assert deployment.materialize(*of_gold).success
     assert deployment.asked() == set()

@@ -37,7 +37,7 @@ ASSETS = {
         "segment_model",
         "segment_profiles",
     ],
-    "exports": ["database_tables", "gold_workbook", "segment_report", "silver_workbook"],
+    "exports": ["database_tables", "gold_workbook", "segment_report", "segment_report_workbook", "silver_workbook"],
 }
 OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation", "gold/segment_history"}
 NOT_CONFIGURED = {"exports/database_tables"}
@@ -137,6 +137,7 @@ def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
         "exports/silver_workbook": ["path", "columns", "bytes"],
         "exports/gold_workbook": ["path", "columns", "bytes"],
         "exports/segment_report": ["path", "bytes", "headline", "language", "customers", "returned_value"],
+        "exports/segment_report_workbook": ["path", "bytes", "headline", "language", "dagster/column_lineage"],
     }
     for asset, names in expected.items():
         assert set(names) <= set(found[asset]), asset

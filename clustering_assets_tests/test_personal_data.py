@@ -145,7 +145,7 @@ def test_with_a_key_only_bronze_names_anybody(with_a_key: Deployment) -> None:
     assert search.in_tables(with_a_key.shop.warehouse.path, "main", "silver", "gold") == []
     for name in ("exports", "models"):
         assert search.below(with_a_key.home / name) == []
-    assert search.files == 5
+    assert search.files == 6
 
 
 @pytest.fixture(scope="module")

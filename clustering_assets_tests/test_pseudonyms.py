@@ -38,9 +38,12 @@ def ids_outside_bronze(shop: Shop) -> dict[str, set[str]]:
                 rows = table(backend, contract).to_pandas()
                 names = [name for name in ("customer_id", "source_customer_id") if name in rows]
                 found[contract.qualified_name] = {*rows[names].to_numpy().ravel()}
-    for path in (shop.home / "exports").iterdir():
-        rows = pd.read_excel(path)
-        found[path.name] = {*rows[[name for name in rows if name.endswith("customer_id")]].to_numpy().ravel()}
+    for path in (shop.home / "exports").glob("*.xlsx"):
+        of_the_report = path.name.startswith("segment_report")
+        rows = pd.read_excel(path, "Customers", header=1) if of_the_report else pd.read_excel(path)
+        names = [name for name in rows if name.endswith("customer_id") or name in ("Customer", "Pseudonym")]
+        found[path.name] = {*rows[names].to_numpy().ravel()}
+        assert found[path.name]
     return found
 
 

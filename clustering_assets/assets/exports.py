@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
+    CUSTOMER_LIST,
     CUSTOMER_REASONS,
     CUSTOMER_SEGMENTS,
     DROPPED_CUSTOMERS,
@@ -17,6 +19,7 @@ from clustering_assets.contracts import (
     PUBLICATION,
     PUBLISHED,
     REJECTED_ROWS,
+    SCALED_FEATURES,
     SEGMENT_CHANGES,
     SEGMENT_MODEL,
     SEGMENT_PROFILES,
@@ -24,7 +27,14 @@ from clustering_assets.contracts import (
     WORKBOOKS,
 )
 from clustering_assets.failures import in_one_sentence
-from clustering_assets.metadata import OWNERS, asset_key, column_lineage, column_schema, copied_lineage
+from clustering_assets.metadata import (
+    OWNERS,
+    asset_key,
+    column_lineage,
+    column_schema,
+    contract_lineage,
+    copied_lineage,
+)
 from clustering_assets.pseudonyms import CLEAR, ids_in
 from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Reporting, Retention
 from clustering_assets.sources.ingestion import bronze_version
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
 
     from clustering_assets.publishing.content import Content
     from clustering_assets.publishing.publish import Published
+    from clustering_assets.reports.findings import Findings
 
 _EXPORT_VERSION = "2"
 _REPORT = "segment_report"
@@ -53,13 +64,14 @@ _TOLD_OF = (
     CUSTOMER_FEATURES,
     IMPUTATION_LOG,
     DROPPED_CUSTOMERS,
+    SCALED_FEATURES,
     SEGMENT_MODEL,
     CUSTOMER_SEGMENTS,
     SEGMENT_PROFILES,
     CUSTOMER_REASONS,
     SEGMENT_CHANGES,
 )
-"""What the report is made of. The history and the validation have jobs of their own; what they found is told too."""
+"""What the reports are made of. The history and the validation have jobs of their own; what they found is told too."""
 _log = logging.getLogger(__name__)
 
 
@@ -150,29 +162,84 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
     )
 
 
+def _report_spec(name: str, kind: str, suffix: str, description: str, grain: str, **metadata: object) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        ["exports", name],
+        deps=[asset_key(contract) for contract in _TOLD_OF],
+        description=f"`{_REPORT}_<UTC timestamp>{suffix}`: {description}\n\n{grain}.",
+        group_name="exports",
+        kinds={kind},
+        owners=OWNERS,
+        tags={"layer": "exports"},
+        code_version=REPORT_VERSION,
+        metadata={"grain": grain, **metadata},
+    )
+
+
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(
-            ["exports", _REPORT],
-            deps=[asset_key(contract) for contract in _TOLD_OF],
-            description=f"`{_REPORT}_<UTC timestamp>.html`: what the segments are, what changed, what to do and how "
-            "sure that is, for people who never open Dagster. One file without a network, for a mail, a phone or "
-            "paper.\n\n"
-            "One file per run that changed something.",
-            group_name="exports",
-            kinds={"html"},
-            owners=OWNERS,
-            tags={"layer": "exports"},
-            code_version=REPORT_VERSION,
-            metadata={"grain": "One file per run that changed something"},
+        _report_spec(
+            _REPORT,
+            "html",
+            ".html",
+            "what the segments are, what changed, what to do and how sure that is, for people who never open Dagster. "
+            "One file without a network, for a mail, a phone or paper.",
+            "One file per run that changed something",
         )
     ],
     pool=WAREHOUSE_POOL,
 )
 def segment_report(home: Home, retention: Retention, reporting: Reporting) -> dg.MaterializeResult[None]:
     """Write the report, unless the last one tells the same."""
+    from clustering_assets.reports.segment_report import write_report
+
+    return _report(home, retention, reporting, ".html", lambda _, findings: partial(write_report, findings=findings))
+
+
+@dg.multi_asset(
+    specs=[
+        _report_spec(
+            "segment_report_workbook",
+            "excel",
+            ".xlsx",
+            "the same for people who live in Excel, with every customer to filter and to sort.",
+            f"{CUSTOMER_LIST.grain}, on the sheet of the customers",
+            **{"dagster/column_schema": column_schema(CUSTOMER_LIST, contract_lineage(CUSTOMER_LIST))},
+        )
+    ],
+    pool=WAREHOUSE_POOL,
+)
+def segment_report_workbook(home: Home, retention: Retention, reporting: Reporting) -> dg.MaterializeResult[None]:
+    """Write the workbook of the report, unless the last one tells the same."""
+    from clustering_assets.reports.segment_workbook import MOST_LISTED, read_content, write_segment_workbook
+
+    written = _report(
+        home,
+        retention,
+        reporting,
+        ".xlsx",
+        lambda backend, findings: partial(write_segment_workbook, content=read_content(backend, findings)),
+    )
+    facts = written.metadata or {}
+    return written._replace(
+        metadata={
+            **facts,
+            "dagster/row_count": min(int(cast("float", facts["customers"])), MOST_LISTED),
+            "dagster/column_lineage": column_lineage(contract_lineage(CUSTOMER_LIST)),
+        }
+    )
+
+
+def _report(
+    home: Home,
+    retention: Retention,
+    reporting: Reporting,
+    suffix: str,
+    reading: Callable[["Backend", "Findings"], Callable[..., None]],
+) -> dg.MaterializeResult[None]:
+    """Write a report with what `reading` returns, unless the last one tells the same."""
     from clustering_assets.reports.findings import read_findings
-    from clustering_assets.reports.segment_report import headline, write_report
+    from clustering_assets.reports.segment_report import headline
     from clustering_assets.reports.wording import Wording
     from clustering_assets.reports.workbook import newest_export, next_export
 
@@ -188,14 +255,15 @@ def segment_report(home: Home, retention: Retention, reporting: Reporting) -> dg
             )
             version = f"{content}-{ids}"
             _remove_other_ids(backend, home, _REPORT, ids)
-            newest = newest_export(home.exports, _REPORT, ".html")
+            newest = newest_export(home.exports, _REPORT, suffix)
             changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
-            path = next_export(home.exports, _REPORT, now, ".html") if newest is None or changed else newest
+            path = next_export(home.exports, _REPORT, now, suffix) if newest is None or changed else newest
             if changed:
+                write = reading(backend, findings)
                 record_versions(backend, {f"exports.{path.name}": version})
         if changed:
-            write_report(path, findings, wording, now)
-        _remove_old(home, _REPORT, retention.keep_exports, ".html")
+            write(path, wording=wording, now=now)
+        _remove_old(home, _REPORT, retention.keep_exports, suffix)
     figures = {figure.name: figure.value for figure in findings.key_figures if figure.value is not None}
     return dg.MaterializeResult(
         metadata={
@@ -272,3 +340,7 @@ def database_tables(
             },
             data_version=dg.DataVersion(content.version),
         )
+
+
+EXPORTS = [silver_workbook, gold_workbook, segment_report, segment_report_workbook, database_tables]
+"""Every export."""

@@ -22,7 +22,10 @@ from clustering_assets.warehouse import utc_now
 _TABLES = [contract for contract in ALL_TABLES if contract.layer in LAYERS_ABOVE and has_customers(contract)]
 """What a customer is in above bronze."""
 _OF_THEIR_OWN_JOB = {MODEL_ASSIGNMENTS, SEGMENT_HISTORY}
-_COPIES = [dg.AssetKey(["exports", name]) for name in ("silver_workbook", "gold_workbook", "segment_report")]
+_COPIES = [
+    dg.AssetKey(["exports", name])
+    for name in ("silver_workbook", "gold_workbook", "segment_report", "segment_report_workbook")
+]
 """What a customer is in besides the tables."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from clustering_assets.contracts import ALL_TABLES, PUBLICATION, Column, Imputation, TableContract
+from clustering_assets.contracts import ALL_TABLES, CUSTOMER_LIST, PUBLICATION, Column, Imputation, TableContract
 
 DICTIONARY_HEADER = ("Column", "Type", "Unit", "Group", "Missing value", "Range", "Description")
 
@@ -42,7 +42,7 @@ def render_data_dictionary() -> str:
         "Generated from `clustering_assets/contracts.py` by `python -m clustering_assets.reports.data_dictionary`; "
         "change the contracts, not this file. Timestamps are naive and UTC. A range includes both ends; "
         "of texts it lists all that there may be.",
-        *(_section(table) for table in (*ALL_TABLES, PUBLICATION)),
+        *(_section(table) for table in (*ALL_TABLES, CUSTOMER_LIST, PUBLICATION)),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -123,12 +123,14 @@ def _segments(console: Console, materialized: Mapping[str, Facts]) -> None:
 def _files(console: Console, materialized: Mapping[str, Facts]) -> None:
     exports = {name: facts for name, facts in materialized.items() if name.startswith("exports/")}
     published = exports.pop("exports/database_tables", None)
-    report = exports.pop("exports/segment_report", None)
+    told = ("exports/segment_report", "exports/segment_report_workbook")
+    reports = [exports.pop(name) for name in told if name in exports]
     said = _counted(len(exports), "workbook")
-    _heading(console, "Exports", f"the report and {said}" if report is not None else said)
-    if report is not None:
+    _heading(console, "Exports", f"the report and {said}" if reports else said)
+    for report in reports:
         console.print(f"{'':11}{report['path']} ({report['bytes'] / 1e6:.1f} MB)", soft_wrap=True)
-        console.print(f"{'':13}{report['headline']}", soft_wrap=True)
+    if reports:
+        console.print(f"{'':13}{reports[0]['headline']}", soft_wrap=True)
     for facts in exports.values():
         path = Path(facts["path"])
         console.print(

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -58,8 +58,9 @@ _DAYS_TO_1970 = 25_569  # from Excel's day 0, 1899-12-30
 _ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 _VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)} | {0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}
 _ASTRAL = r"[\x{10000}-\x{10ffff}]"  # characters that take two UTF-16 code units
-_FULL_WIDTH = r"\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}\x{fe66}\x{fe62}\x{fe63}\x{fe6b}\x{2212}"  # of = + - @
-_LOOKS_LIKE_FORMULA = rf"^[=+\-@\t\r\n{_FULL_WIDTH}]"
+_LOOKS_LIKE_FORMULA = (
+    "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]"  # = + - @ in full width too
+)
 _LOOKS_LIKE_ESCAPE = r"_x[0-9A-Fa-f]{4}_"
 
 _ROWS_AT_A_TIME = 2048
@@ -174,14 +175,18 @@ def write_workbook(
     ValueError
         If the columns are not those of the contract, or a value is not of its column's type.
     """
-    table = _conform(rows, contract)
+    table = conform(rows, contract)
     counts: Counter[str] = Counter()
-    cells = _fit(table, counts)
+    cells = fit(table, counts)
     sheet_count = max(1, -(-table.num_rows // rows_per_sheet))
     with written_beside(path) as beside:
         with beside.open("xb") as file:
             skeleton = _skeleton(contract, table, sheet_count, rows_per_sheet, counts)
-            _write_package(file, skeleton, cells, len(contract.columns), sheet_count, rows_per_sheet)
+            sheets = {
+                number + 1: SheetRows(cells.slice(number * rows_per_sheet, rows_per_sheet), 2)
+                for number in range(sheet_count)
+            }
+            write_package(file, skeleton, sheets)
         size = beside.stat().st_size
     return WorkbookFacts(path, table.num_rows, table.num_columns, size, sheet_count, **counts)
 
@@ -200,7 +205,8 @@ def count_rows(path: Path) -> int:
     return rows - (len(sheets) - 1)
 
 
-def _conform(rows: pa.Table | Iterable[pa.RecordBatch], contract: TableContract) -> pa.Table:
+def conform(rows: pa.Table | Iterable[pa.RecordBatch], contract: TableContract) -> pa.Table:
+    """Give a table the order and the types of its contract; raise ValueError where it has other columns or values."""
     schema = pa.schema([(column.name, _ARROW_TYPES[column.type]) for column in contract.columns])
     if not isinstance(rows, pa.Table):
         batches = list(rows)
@@ -216,7 +222,7 @@ def _conform(rows: pa.Table | Iterable[pa.RecordBatch], contract: TableContract)
     return pa.table(columns, schema=schema).combine_chunks()
 
 
-def _fit(table: pa.Table, counts: Counter[str]) -> pa.Table:
+def fit(table: pa.Table, counts: Counter[str]) -> pa.Table:
     """Split each column into numbers and texts a cell can hold (two columns), and count what had to change."""
     parts: list[pa.ChunkedArray] = []
     for column in table.columns:
@@ -255,6 +261,17 @@ def _fit_text(texts: pa.Array, counts: Counter[str]) -> pa.Array:
         if misfits := pc.sum(mask).as_py():
             counts[kind] += misfits
     return _replace_where(long, texts, _cut)
+
+
+def fit_text(text: str) -> str:
+    """Make a text one that a cell can hold: as `fit` does for columns."""
+    text = text.translate(_VISIBLE)
+    return text if len(text.encode("utf-16-le")) // 2 <= MAX_TEXT else _cut(text)
+
+
+def looks_like_formula(text: str) -> bool:
+    """Whether a text would become a formula when somebody edits its cell, unless it is quoted."""
+    return re.match(_LOOKS_LIKE_FORMULA, text) is not None
 
 
 def _cut(text: str) -> str:
@@ -334,28 +351,52 @@ def _add_dictionary(
     sheet.autofilter(top, 0, top + len(contract.columns), len(DICTIONARY_HEADER) - 1)
 
 
-def _write_package(
-    file: IO[bytes],
-    skeleton: zipfile.ZipFile,
-    cells: pa.Table,
-    width: int,
-    sheet_count: int,
-    rows_per_sheet: int,
-) -> None:
-    """Copy the skeleton, with the rows of the table in the place of the placeholder rows."""
-    starts = {f"xl/worksheets/sheet{number + 1}.xml": number * rows_per_sheet for number in range(sheet_count)}
+@dataclass(frozen=True, slots=True)
+class SheetRows:
+    """Rows of a sheet.
+
+    Parameters
+    ----------
+    cells
+        As `fit` gives them.
+    first
+        Row of the sheet that the first of them takes, from 1.
+    styled_texts
+        Whether texts have the style of their column, as numbers do.
+    """
+
+    cells: pa.Table
+    first: int
+    styled_texts: bool = False
+
+
+def write_package(file: IO[bytes], skeleton: zipfile.ZipFile, sheets: Mapping[int, SheetRows]) -> None:
+    """Copy the skeleton, with the rows of tables in the place of placeholder rows.
+
+    Parameters
+    ----------
+    file
+        What to write to.
+    skeleton
+        A workbook. In the first of the rows to be, it has cells with the style of each column and, last, of quoted
+        text.
+    sheets
+        Rows by the number of their sheet, from 1.
+    """
+    parts = {f"xl/worksheets/sheet{number}.xml": rows for number, rows in sheets.items()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=2) as package:
         for name in skeleton.namelist():
-            if name not in starts:
+            if name not in parts:
                 with package.open(name, "w") as part:
                     part.write(skeleton.read(name))
                 continue
-            rows = cells.slice(starts[name], rows_per_sheet)
-            before, placeholder, after = re.split('(<row r="2".*?</row>)', skeleton.read(name).decode())
+            rows = parts[name]
+            pattern = f'(<row r="{rows.first}".*?</row>)'
+            before, placeholder, after = re.split(pattern, skeleton.read(name).decode(), maxsplit=1)
             *styles, quoted = re.findall(r' s="(\d+)"', placeholder)
-            corner = f"{xl_col_to_name(width - 1)}{rows.num_rows + 1}"
+            corner = f"{xl_col_to_name(len(styles) - 1)}{rows.first - 1 + rows.cells.num_rows}"
             before = re.sub('<dimension ref="[^"]*"/>', f'<dimension ref="A1:{corner}"/>', before)
-            upper_bound = 96 * rows.num_rows * width + 7 * rows.nbytes
+            upper_bound = 96 * rows.cells.num_rows * len(styles) + 7 * rows.cells.nbytes
             with package.open(name, "w", force_zip64=upper_bound > zipfile.ZIP64_LIMIT) as part:
                 part.write(before.encode())
                 for chunk in _rows_as_xml(rows, styles, quoted):
@@ -363,10 +404,10 @@ def _write_package(
                 part.write(after.encode())
 
 
-def _rows_as_xml(rows: pa.Table, styles: Sequence[str], quoted: str) -> Iterator[str]:
-    """Render the rows as SpreadsheetML, from sheet row 2 on. A null has no cell; an empty text has one."""
-    first = 2
-    for batch in rows.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+def _rows_as_xml(rows: SheetRows, styles: Sequence[str], quoted: str) -> Iterator[str]:
+    """Render the rows as SpreadsheetML. A null has no cell; an empty text has one."""
+    first = rows.first
+    for batch in rows.cells.to_batches(max_chunksize=_ROWS_AT_A_TIME):
         row_numbers = pa.array(range(first, first + batch.num_rows)).cast(_TEXT)
         first += batch.num_rows
         cells = []
@@ -377,7 +418,10 @@ def _rows_as_xml(rows: pa.Table, styles: Sequence[str], quoted: str) -> Iterator
                 cells.append(_join(start, row_numbers, f'" s="{style}"><v>', numbers.cast(_TEXT), "</v></c>"))
             if texts.null_count < len(texts):
                 # A quoted text stays text when somebody edits the cell.
-                style_of_text = pc.if_else(pc.match_substring_regex(texts, _LOOKS_LIKE_FORMULA), f' s="{quoted}"', "")
+                plain = f' s="{style}"' if rows.styled_texts else ""
+                style_of_text = pc.if_else(
+                    pc.match_substring_regex(texts, _LOOKS_LIKE_FORMULA), f' s="{quoted}"', plain
+                )
                 opening = '"', style_of_text, ' t="inlineStr"><is><t xml:space="preserve">'
                 cells.append(_join(start, row_numbers, *opening, _escape(texts), "</t></is></c>"))
         opened = _join('<row r="', row_numbers, '">')

@@ -24,6 +24,7 @@ from clustering_assets.contracts import (
     ORDER_LINES,
     OUT_OF_TIME_VALIDATION,
     REJECTED_ROWS,
+    SCALED_FEATURES,
     SEGMENT_CHANGES,
     SEGMENT_HISTORY,
     SEGMENT_MODEL,
@@ -253,6 +254,19 @@ def _gold(
                     "model_run_id": model_run_id,
                 }
                 for position, label in zip(there, labels, strict=True)
+            ],
+        )
+        columns = [f"{name}_scaled" for name in own.columns]
+        write_rows(
+            backend,
+            SCALED_FEATURES,
+            [
+                {
+                    "customer_id": ids[position],
+                    "outlier_score": 0.25,
+                    **dict(zip(columns, map(float, row), strict=True)),
+                }
+                for position, row in zip(there, scaled, strict=True)
             ],
         )
         write_rows(
