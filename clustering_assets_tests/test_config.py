@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 
@@ -37,3 +38,28 @@ def test_links_lead_out_of_the_folder_only_where_that_is_said(
 ) -> None:
     monkeypatch.setenv("CLUSTERING_ALLOW_LINKS", text)
     assert read_environment().allow_links is allowed
+
+
+def test_the_language_and_the_currency_of_the_report_are_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (read_environment().language, read_environment().currency) == ("en", "EUR")
+    monkeypatch.setenv("CLUSTERING_LANGUAGE", "de")
+    monkeypatch.setenv("CLUSTERING_CURRENCY", "CHF")
+    assert (read_environment().language, read_environment().currency) == ("de", "CHF")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CLUSTERING_LANGUAGE", "xx", "CLUSTERING_LANGUAGE is 'xx'; it can be de or en"),
+        ("CLUSTERING_LANGUAGE", "../en", "it can be de or en"),
+        ("CLUSTERING_CURRENCY", "euro", "it has to be a code of ISO 4217, such as EUR"),
+    ],
+)
+def test_a_language_or_currency_that_there_is_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting, match=re.escape(sentence)):
+        read_environment()

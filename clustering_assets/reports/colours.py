@@ -18,7 +18,7 @@ ON_DARK = ("#3D9BDC", "#F07F3C", "#1FBF92", "#DFA3C3", "#F2B632", "#9AD4F7", "#C
 """The same hues, lighter, for a dark ground: each has a contrast of 3 at least there."""
 OUTLIER_ON_DARK = "#8A8F98"
 
-SEQUENCE = ("#C6DBEF", "#85BCDC", "#4493C7", "#1B64A8", "#08306B")
+SEQUENCE = ("#A9CCE8", "#74AED6", "#3F8BC2", "#1B62A5", "#08306B")
 """From little to much, for a light ground; reversed for a dark one."""
 
 FEWER, SAME, MORE = "#2166AC", "#F1F1F1", "#B35806"
