@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -188,7 +188,8 @@ def ingest(
         # whoever is forgotten goes, even if nobody is left
         with accepted(backend, _WRITTEN, least_rows_kept, may_be_empty=() if is_settled else [ORDER_LINES]):
             stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
-            _apply(backend, plan, forgotten, stale)
+            cancelling = {online_retail.LAYOUT.name, *(known.name for known in layouts if known.cancels)}
+            _apply(backend, plan, forgotten, stale, cancelling)
             record_versions(backend, {_WITHOUT: forgotten.digest})
             if not backend.con.execute(_ANY_LINE).fetchone():
                 raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
@@ -523,7 +524,9 @@ def _cancellation_query() -> str:
 # ----------------------------------------------------------------------------------------------------------- applying
 
 
-def _apply(backend: Backend, plan: _Plan, forgotten: Forgotten, stale: Sequence[str]) -> None:
+def _apply(
+    backend: Backend, plan: _Plan, forgotten: Forgotten, stale: Sequence[str], cancelling: Collection[str]
+) -> None:
     """Take out what is gone, put in what is new, and settle what depends on all files together."""
     if not has_table(backend, SUPERSEDED_LINES):
         replace_table(backend, SUPERSEDED_LINES, backend.table("incoming_order_lines", database="bronze").limit(0))
@@ -534,7 +537,7 @@ def _apply(backend: Backend, plan: _Plan, forgotten: Forgotten, stale: Sequence[
         _forget_in(backend, stale, forgotten)
     _settle_keys(backend)
     files = [*plan.kept, *plan.noted]
-    _settle_cancellations(backend, [file.source_file for file in files if file.layout == online_retail.LAYOUT.name])
+    _settle_cancellations(backend, [file.source_file for file in files if file.layout in cancelling])
     _record(backend, files)
 
 

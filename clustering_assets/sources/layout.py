@@ -9,7 +9,7 @@ from enum import StrEnum
 import ibis.expr.types as ir
 
 from clustering_assets.contracts import ORDER_LINES
-from clustering_assets.sources.files import UnusableFile
+from clustering_assets.sources.files import MAPPING_FILE, UnusableFile
 
 _MADE_WHILE_READING = ("source_customer_id", "source_file", "source_row", "quality_flags", "ingested_at")
 
@@ -52,6 +52,8 @@ class Layout:
         ``strptime`` format of the dates; None to find it out.
     decimal_mark
         ``.`` or ``,``; None to find it out.
+    cancels
+        Whether rows of it can cancel purchases: what came back is known from them alone.
     refine
         Last step on the candidate lines (see ``values.candidate_lines``), where a layout has peculiarities of its own.
     """
@@ -62,6 +64,7 @@ class Layout:
     repeats: Repeats
     date_format: str | None = None
     decimal_mark: str | None = None
+    cancels: bool = False
     refine: Callable[[ir.Table], ir.Table] | None = field(default=None, compare=False)
 
     def positions(self, header: Sequence[str]) -> dict[str, int]:
@@ -99,6 +102,11 @@ def recognise(header: Sequence[str], layouts: Sequence[Layout]) -> Layout:
     nearest = min(layouts, key=lambda layout: len(layout.missing(header)) / len(layout.required))
     missing = nearest.missing(header)
     if len(missing) < len(nearest.required):
+        if nearest.name == MAPPING_FILE:
+            raise UnusableFile(
+                f"has no column {', '.join(missing)}, which {MAPPING_FILE} names: write there what the header of the "
+                "file has, or leave the line out where the file has nothing of the kind"
+            )
         raise UnusableFile(
             f"looks like the layout {nearest.name} but lacks the required column{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)}: add what is missing, or name the columns in source.yaml"

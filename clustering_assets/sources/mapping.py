@@ -10,6 +10,7 @@ Either ``layout`` names a known layout that every file has, or ``columns`` gives
     date_format: "%d.%m.%Y"
     decimal_mark: ","
     repeats: latest
+    cancellations: negative_quantity
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import ibis.expr.types as ir
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -63,6 +65,7 @@ class _MappingFile(BaseModel):
     date_format: Annotated[str, Field(pattern="%")] | None = None
     decimal_mark: Literal[".", ","] | None = None
     repeats: Annotated[Repeats, Field(strict=False)] = Repeats.LATEST
+    cancellations: Literal["negative_quantity"] | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> _MappingFile:
@@ -74,6 +77,9 @@ class _MappingFile(BaseModel):
             raise ValueError(
                 f"'layout' is one of {', '.join(KNOWN_LAYOUTS)}, and only date_format and decimal_mark go with it"
             )
+        both = [name for name in self.columns or () if name.startswith("return_") and self.cancellations]
+        if both:
+            raise ValueError(f"what came back is known from 'cancellations' or from {', '.join(both)}: leave one out")
         lacking = [
             name for name in order_lines.LAYOUT.required if self.columns is not None and name not in self.columns
         ]
@@ -104,8 +110,15 @@ def layouts_for(folder: Path, configured: str | None = None, limits: Limits = DE
         known = KNOWN_LAYOUTS[given.layout]
         return [replace(known, date_format=given.date_format, decimal_mark=given.decimal_mark)]
     columns: dict[str, tuple[str, ...]] = {canonical: (source,) for canonical, source in (given.columns or {}).items()}
-    mapped = Layout(MAPPING_FILE, columns, tuple(columns), given.repeats, given.date_format, given.decimal_mark)
+    formats = (given.date_format, given.decimal_mark)
+    mapped = Layout(MAPPING_FILE, columns, tuple(columns), given.repeats, *formats)
+    if given.cancellations:
+        mapped = replace(mapped, cancels=True, refine=_cancelled_by_negative_quantities)
     return [mapped, *KNOWN_LAYOUTS.values()]
+
+
+def _cancelled_by_negative_quantities(candidates: ir.Table) -> ir.Table:
+    return candidates.mutate(is_cancellation=(candidates.signed_quantity < 0).fill_null(False))
 
 
 def _read(path: Path, folder: Path, limits: Limits) -> _MappingFile:

@@ -42,4 +42,4 @@ def refine(candidates: ir.Table) -> ir.Table:
     )
 
 
-LAYOUT = Layout("online_retail", COLUMNS, tuple(COLUMNS), Repeats.SUM, refine=refine)
+LAYOUT = Layout("online_retail", COLUMNS, tuple(COLUMNS), Repeats.SUM, cancels=True, refine=refine)

@@ -5,6 +5,7 @@ What cannot become a value is null, and the line carries a flag.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from clustering_assets.sources.customer_ids import BLANKS, canonical, trimmed
+from clustering_assets.sources.files import MAPPING_FILE, UnusableFile
 from clustering_assets.sources.layout import CANONICAL
 from clustering_assets.sources.reading import NUMBERED_ROWS, RawRows
 
@@ -28,6 +30,7 @@ _DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
 _YEAR_FIRST = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_OF_A_TIME = {"%H", "%I", "%c", "%X"}
 _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(2200, 1, 1)
 _OF_OUR_TIME = f"between '{_EARLIEST}' and '{_LATEST}'"
 _LENGTH_WITHOUT_OFFSET = len("2024-01-31 23:59:59")
@@ -72,6 +75,11 @@ def conventions(connection: duckdb.DuckDBPyConnection, rows: RawRows) -> Convent
 
     The dates of a column are ISO 8601 unless fewer than half of a sample are; then they have the formats that fit most
     values of the whole file. A decimal comma is looked for only where the comma does not separate the columns.
+
+    Raises
+    ------
+    UnusableFile
+        If no order date at all is written as the layout says.
     """
     numbers = frozenset(_NUMBERS) - rows.typed
     mark = rows.layout.decimal_mark
@@ -81,10 +89,23 @@ def conventions(connection: duckdb.DuckDBPyConnection, rows: RawRows) -> Convent
     formats: tuple[str, ...] = ()
     is_ambiguous = False
     if rows.layout.date_format:
-        formats = (rows.layout.date_format,)
+        formats = _given_formats(connection, rows.layout.date_format, formatted)
     elif formatted:
         formats, is_ambiguous = _fitting_formats(connection, formatted)
     return Conventions(formats, formatted if formats else frozenset(), mark, numbers, is_ambiguous)
+
+
+def _given_formats(connection: duckdb.DuckDBPyConnection, given: str, formatted: frozenset[str]) -> tuple[str, ...]:
+    """Return the format that a layout gives, with times of day where it is of a day alone."""
+    formats = _with_times(given) if not set(re.findall("%.", given)) & _OF_A_TIME else (given,)
+    if "order_date" in formatted:
+        fits = f"select count(*) filter (try_strptime(text, $1) {_OF_OUR_TIME}) from ({_texts(['order_date'])})"
+        if connection.execute(fits, [list(formats)]).fetchall() == [(0,)]:
+            raise UnusableFile(
+                f"has no order date that is written as the date_format {given!r} of {MAPPING_FILE} says: write it as "
+                "the dates in the file are, or leave it out, so that it is found out"
+            )
+    return formats
 
 
 def _texts(names: Iterable[str], rows: str = NUMBERED_ROWS) -> str:

@@ -37,6 +37,50 @@ def test_what_is_not_given_is_found_out_and_the_last_row_wins(bronze: Bronze) ->
     assert bronze.line("order_date, line_value") == (datetime(2024, 4, 5), 2.5)
 
 
+def test_a_format_of_the_day_reads_times_too(bronze: Bronze) -> None:
+    german = "Kunde;Bestellung;Artikel;Datum;Betrag\nann;1;X;31.12.2024 14:05;1,5\nann;2;X;31.12.2024;1,5\n"
+    bronze.load({"source.yaml": COLUMNS + 'date_format: "%d.%m.%Y"\n', "a.csv": german})
+    assert bronze.lines("order_date") == [(datetime(2024, 12, 31, 14, 5),), (datetime(2024, 12, 31),)]
+
+
+@pytest.mark.parametrize("given", ["%Y/%m/%d", "%d.%m.%Y %H:%M"])
+def test_a_format_that_fits_no_date_at_all_is_named(bronze: Bronze, given: str) -> None:
+    bronze.load({"source.yaml": COLUMNS + f'date_format: "{given}"\n', "a.csv": GERMAN, "b.csv": order_lines({})})
+    assert f"has no order date that is written as the date_format '{given}'" in bronze.reason("a.csv")
+
+
+def test_a_column_that_the_mapping_names_and_the_file_lacks_is_named(bronze: Bronze) -> None:
+    bronze.load({"source.yaml": COLUMNS.replace("Betrag", "Wert"), "a.csv": GERMAN, "b.csv": order_lines({})})
+    assert "has no column Wert, which source.yaml names: write there what the header" in bronze.reason("a.csv")
+
+
+CANCELLING = (
+    "columns: {order_id: Beleg, customer_id: Kunde, sku: Artikel, order_date: Datum, "
+    "quantity: Menge, unit_price: Preis}\n"
+    "repeats: sum\ncancellations: negative_quantity\n"
+)
+WITH_CREDIT_NOTES = (
+    "Beleg;Kunde;Artikel;Datum;Menge;Preis\n1;ann;X;01.02.2024;5;2,5\nG7;ann;X;13.02.2024;-2;2,5\n"
+    "G8;bob;X;13.02.2024;-1;2,5\n"
+)
+
+
+def test_negative_quantities_cancel_earlier_purchases_if_the_mapping_says_so(bronze: Bronze) -> None:
+    bronze.load({"source.yaml": CANCELLING, "a.csv": WITH_CREDIT_NOTES})
+    assert bronze.lines("order_id, quantity, line_value, return_quantity, return_date") == [
+        ("1", 5, 12.5, 2, datetime(2024, 2, 13))
+    ]
+    assert bronze.rows("select split_part(reason, ':', 1) from bronze.rejected_rows") == [("UNMATCHED_CANCELLATION",)]
+    bronze.load(
+        {"source.yaml": CANCELLING.replace("cancellations: negative_quantity\n", ""), "a.csv": WITH_CREDIT_NOTES}
+    )
+    assert bronze.lines("order_id, return_quantity, quality_flags") == [
+        ("1", 0, ""),
+        ("G7", 0, "QUANTITY_NOT_POSITIVE"),
+        ("G8", 0, "QUANTITY_NOT_POSITIVE"),
+    ]
+
+
 def test_formats_are_those_of_text_not_of_typed_columns(bronze: Bronze) -> None:
     mapping = COLUMNS + 'date_format: "%d.%m.%Y"\ndecimal_mark: ","\n'
     out = pa.BufferOutputStream()
@@ -72,6 +116,11 @@ def test_every_canonical_column_can_be_mapped(bronze: Bronze) -> None:
         ("repeats: sum", "give either 'layout' or 'columns'"),
         (f"layout: order_lines\ncolumns: {{{KEYS}}}", "give either 'layout' or 'columns'"),
         ("layout: sap", "'layout' is one of returns_export, online_retail, order_lines"),
+        (
+            f"columns: {{{KEYS}, return_date: d}}\ncancellations: negative_quantity",
+            "known from 'cancellations' or from return_date: leave one out",
+        ),
+        (f"columns: {{{KEYS}}}\ncancellations: C", "cancellations: Input should be 'negative_quantity'"),
         ("layout: order_lines\nrepeats: sum", "only date_format and decimal_mark go with it"),
         ("columns: {order_id: a, sku: c}", "'columns' lacks customer_id"),
         (f"columns: {{{KEYS}, colour: d}}", r"columns\.colour: is no column of an order line; those are order_id"),
