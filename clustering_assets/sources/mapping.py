@@ -45,6 +45,12 @@ def _known(name: str) -> str:
     return name
 
 
+def _date_format(text: str) -> str:
+    if "%" not in text:
+        raise ValueError(f"{text!r} is no strptime format; one is %d.%m.%Y, in which %d is the day")
+    return text
+
+
 _LONGEST = 65_536
 """Bytes of ``source.yaml``."""
 
@@ -62,7 +68,7 @@ class _MappingFile(BaseModel):
 
     layout: str | None = None
     columns: dict[_Canonical, Annotated[str, Field(min_length=1)]] | None = None
-    date_format: Annotated[str, Field(pattern="%")] | None = None
+    date_format: Annotated[str, AfterValidator(_date_format)] | None = None
     decimal_mark: Literal[".", ","] | None = None
     repeats: Annotated[Repeats, Field(strict=False)] = Repeats.LATEST
     cancellations: Literal["negative_quantity"] | None = None
@@ -141,7 +147,8 @@ def _read(path: Path, folder: Path, limits: Limits) -> _MappingFile:
     except yaml.MarkedYAMLError as error:
         place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         reason = in_short(ValueError(error.problem or "cannot be parsed"))
-        raise BadMapping(f"{path} is no readable YAML{place}: {reason}") from error
+        advice = "put a value that starts with a sign, such as % or a comma, into quotation marks"
+        raise BadMapping(f"{path} is no readable YAML{place}: {reason}; {advice}") from error
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise BadMapping(f"{path} is no readable YAML: {in_short(error)}") from error
 
