@@ -219,7 +219,7 @@
     box.hidden = row === null;
     box.replaceChildren();
     if (row === null) return;
-    [[element("search").labels[0].firstChild.textContent.trim(), found.names[row]], ...facts(row)].forEach(([name, value]) => {
+    [[element("search").placeholder, found.names[row]], ...facts(row)].forEach(([name, value]) => {
       const pair = tag("div", undefined, box);
       tag("dt", name, pair);
       tag("dd", value, pair);
