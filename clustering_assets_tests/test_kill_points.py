@@ -47,6 +47,7 @@ MORE_STEPS = [
     Step("clustering_assets.gold:replace_table", after=True, call=3),
     Step("clustering_assets.gold:write_gold", after=True),
     Step(REPLACE, call=2, ending=".xlsx"),
+    Step(REPLACE, call=3, ending=".xlsx"),
 ]
 
 Tables = Mapping[str, pd.DataFrame]
