@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PORT ?= 3000
 
-.PHONY: run ui test test-long lint bench evaluate sample docs site lock clean help
+.PHONY: run ui test test-long lint bench evaluate sample docs site lock screenshots clean help
 
 run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver, gold and exports
 	@$(BIN)/python -m clustering_assets.run
@@ -38,6 +38,9 @@ docs: $(VENV)/run-ready  ## makes the generated documents anew
 
 site: $(VENV)/test-ready  ## the documents as a site, in build/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+screenshots: $(VENV)/test-ready  ## takes the pictures in docs/images anew, with Chromium
+	$(BIN)/python -m clustering_assets_tests.screenshots
 
 lock: $(VENV)/test-ready  ## pins every package to the newest version that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-annotate \

@@ -18,7 +18,7 @@ from clustering_assets_tests.processes import CHECKOUT, environment_of, running,
 
 IMAGES = CHECKOUT / "docs" / "images"
 IN_THE_UI = {
-    "graph": ("/assets/exports/segment_report?view=lineage&lineageScope=upstream&lineageDepth=9", (1800, 900)),
+    "graph": ("/assets/gold/customer_segments?view=lineage&lineageScope=upstream&lineageDepth=9", (1700, 800)),
     "asset": ("/assets/gold/scaled_features?view=overview", (1500, 1000)),
     "automation": ("/automation", (1500, 800)),
 }

@@ -314,7 +314,7 @@ def test_no_reason_log_or_metadata_shows_what_is_in_a_broken_file(
         reasons = bronze.rows("select reason from bronze.source_files union select reason from bronze.rejected_rows")
         kept = bronze.rows(f"select count(*) from bronze.rejected_rows where contains(raw_text, '{MARK}')")
     assert statuses >= {"loaded", "unusable"}
-    assert kept[0][0] > 10, "the rows themselves are kept, in bronze"
+    assert kept[0][0] > 5, "the rows themselves are kept, in bronze"
     assert MARK not in str(reasons) + said + printed.out + printed.err
 
 
