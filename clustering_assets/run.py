@@ -97,7 +97,11 @@ def _as_json(
         "run_id": run_id,
         "changed": any(facts["changed"] for facts in materialized.values()),
         "seconds": {layer: round(spent, 3) for layer, spent in seconds.items()},
-        "rows": {asset: facts["dagster/row_count"] for asset, facts in sorted(materialized.items())},
+        "rows": {
+            asset: facts["dagster/row_count"]
+            for asset, facts in sorted(materialized.items())
+            if "dagster/row_count" in facts  # the report has none
+        },
         "warnings": [{"check": check, "found": said} for check, said in found.items()],
     }
 

@@ -131,9 +131,7 @@ def _status_of(program: str, arguments: list[str]) -> int:
 
 def _end(status: int) -> NoReturn:
     """End like an interpreter, without the second that it takes to tear down what was imported."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # tells pools of threads to end, and waits for threads
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(BrokenPipeError):
