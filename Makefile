@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PORT ?= 3000
 
-.PHONY: run ui test test-long lint bench evaluate sample docs site lock screenshots clean help
+.PHONY: run ui test coverage test-long lint bench evaluate sample docs site lock screenshots clean help
 
 run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver, gold and exports
 	@$(BIN)/python -m clustering_assets.run
@@ -14,8 +14,11 @@ run: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## files to bronze, silver,
 ui: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on 127.0.0.1
 	cd $(DAGSTER_HOME) && $(CURDIR)/$(BIN)/dagster dev --workspace $(CURDIR)/workspace.yaml --host 127.0.0.1 --port $(PORT)
 
-test: $(VENV)/test-ready  ## lint, types and tests, with coverage
+test: $(VENV)/test-ready  ## lint, types and tests
 	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" $(PYTEST_ARGS)
+
+coverage: $(VENV)/test-ready  ## the tests, and which lines they reach: slower, since every line is counted
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
 
 test-long: $(VENV)/test-ready  ## the tests that take minutes each: kill points, mutated files, a simulated year
