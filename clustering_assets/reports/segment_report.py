@@ -241,26 +241,8 @@ class _Page:
         return [*segment.differences][:_SHOWN_DIFFERENCES]
 
     def assumption(self, segment: Segment) -> Markup:
-        w, saving = self.wording, segment.saving
-        parts = []
-        if saving.handling_averted:
-            parts.append(
-                w.say(
-                    "segments.handling",
-                    share=w.percent(saving.handling_averted),
-                    lines=w.number(saving.returned_lines),
-                    each=w.money(saving.handling_per_line, cents=True),
-                )
-            )
-        if saving.value_loss_averted:
-            parts.append(
-                w.say(
-                    "segments.value_loss",
-                    share=w.percent(saving.value_loss_averted),
-                    lost=w.percent(saving.value_lost_share),
-                    value=w.money(saving.returned_value),
-                )
-            )
+        w = self.wording
+        parts = w.assumptions(segment.saving, w.say)
         return w.say("segments.assumes", parts=escape(w.text("segments.and")).join(parts))
 
     def stability(self, value: float | None) -> str:

@@ -481,25 +481,7 @@ def _saving(segment: Segment, words: Wording) -> str:
     said = words.plain(
         "workbook.segments.saves", saving=words.money(saving.possible_saving), cost=words.money(saving.return_cost)
     )
-    parts = []
-    if saving.handling_averted:
-        parts.append(
-            words.plain(
-                "segments.handling",
-                share=words.percent(saving.handling_averted),
-                lines=words.number(saving.returned_lines),
-                each=words.money(saving.handling_per_line, cents=True),
-            )
-        )
-    if saving.value_loss_averted:
-        parts.append(
-            words.plain(
-                "segments.value_loss",
-                share=words.percent(saving.value_loss_averted),
-                lost=words.percent(saving.value_lost_share),
-                value=words.money(saving.returned_value),
-            )
-        )
+    parts = words.assumptions(saving, words.plain)
     return f"{said}. {words.plain('segments.assumes', parts=str(words.text('segments.and')).join(parts))}"
 
 

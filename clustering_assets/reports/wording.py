@@ -6,11 +6,12 @@ Another language is one more file beside ``texts/en.yaml``; nothing else knows w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from babel import Locale
@@ -26,6 +27,11 @@ from babel.numbers import (
     parse_pattern,
 )
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from clustering_assets.reports.findings import Saving
+
+_Text = TypeVar("_Text", bound=str)
 
 _FOLDER = Path(__file__).with_name("texts")
 _MINUS = "\N{MINUS SIGN}"
@@ -94,6 +100,29 @@ class Wording:
         form = self.locale.plural_form(count)
         forms = self.text(key)
         return escape(forms.get(form, forms["other"])).format(count=self.number(count) if shown is None else shown)
+
+    def assumptions(self, saving: Saving, say: Callable[..., _Text]) -> list[_Text]:
+        """Return what a saving rests on, a text per kind of cost, each said by `say` or `plain`."""
+        parts = []
+        if saving.handling_averted:
+            parts.append(
+                say(
+                    "segments.handling",
+                    share=self.percent(saving.handling_averted),
+                    lines=self.number(saving.returned_lines),
+                    each=self.money(saving.handling_per_line, cents=True),
+                )
+            )
+        if saving.value_loss_averted:
+            parts.append(
+                say(
+                    "segments.value_loss",
+                    share=self.percent(saving.value_loss_averted),
+                    lost=self.percent(saving.value_lost_share),
+                    value=self.money(saving.returned_value),
+                )
+            )
+        return parts
 
     def name_of(self, key: str, name: str) -> str:
         """Return the word of a list for a name, such as ``quality.codes``; the name where there is none."""
