@@ -136,10 +136,11 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
                 raise dg.Failure(f"There is no {contract.qualified_name} yet: materialize {layer} first.")
             ids = ids_in(backend, contract.layer)
             version = f"{fingerprint(_EXPORT_VERSION, table_is)}-{ids}"
+            path = next_export(home.exports, stem, utc_now())  # before any is removed: no name is used twice
             _remove_other_ids(backend, home, stem, ids)
             newest = newest_export(home.exports, stem)
             changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
-            path = next_export(home.exports, stem, utc_now()) if newest is None or changed else newest
+            path = path if newest is None or changed else newest
             row_count = int(table(backend, contract).count().execute())
             if changed:
                 rows = table(backend, contract).order_by(list(contract.key)).to_pyarrow()
@@ -254,10 +255,11 @@ def _report(
                 REPORT_VERSION, bronze_version(backend), told, apart, reporting.language, reporting.currency
             )
             version = f"{content}-{ids}"
+            path = next_export(home.exports, _REPORT, now, suffix)  # before any is removed: no name is used twice
             _remove_other_ids(backend, home, _REPORT, ids)
             newest = newest_export(home.exports, _REPORT, suffix)
             changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
-            path = next_export(home.exports, _REPORT, now, suffix) if newest is None or changed else newest
+            path = path if newest is None or changed else newest
             if changed:
                 write = reading(backend, findings)
                 record_versions(backend, {f"exports.{path.name}": version})
