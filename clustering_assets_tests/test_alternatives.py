@@ -1,0 +1,53 @@
+"""The baselines of the benchmarks do the same work: what is timed comes to the same values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.agreement import differing_columns
+from benchmarks.earlier_way import DATABASES, earlier_way
+from clustering_assets.contracts import CUSTOMER_FEATURES, ORDER_LINES
+from clustering_assets.silver import write_silver
+from clustering_assets.sources.ingestion import ingest
+from clustering_assets.synthetic import generate, write
+from clustering_assets.warehouse import Warehouse, table, utc_now
+
+COMPARED = CUSTOMER_FEATURES.column_names[1:-1]
+"""All but the customer and the moment of computing."""
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a clean export in ``source``, its lines as ``lines.parquet`` and what silver makes of them."""
+    folder = tmp_path_factory.mktemp("clean")
+    write(generate(60, 1_500, seed=11), folder / "source", "returns_export", "csv")
+    with Warehouse(folder / "home").connect() as backend:
+        ingest(backend, folder / "source", utc_now())
+        write_silver(backend, None, "test", utc_now())
+        table(backend, ORDER_LINES).to_parquet(folder / "lines.parquet")
+        table(backend, CUSTOMER_FEATURES).to_parquet(folder / "silver.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_the_earlier_way_comes_to_the_values_of_silver(clean: Path, tmp_path: Path, database: str) -> None:
+    seconds = earlier_way(database, clean / "source", tmp_path)
+    result = DATABASES[database](str(tmp_path / f"earlier.{database}")).execute("select * from customer_features")
+    found = pd.DataFrame(result.fetchall(), columns=[name for name, *_ in result.description])
+    for name in ("first_order_date", "last_order_date"):
+        found[name] = pd.to_datetime(found[name])
+    assert tuple(found.columns) == CUSTOMER_FEATURES.column_names
+    assert differing_columns(found, pd.read_parquet(clean / "silver.parquet"), COMPARED) == []
+    assert seconds.pop("earlier way") == pytest.approx(sum(seconds.values()))
+
+
+def test_columns_that_differ_are_named() -> None:
+    one = pd.DataFrame({"customer_id": ["a", "b"], "x": [1.0, 2.0], "y": [1.0, None], "z": ["u", "v"]})
+    other = pd.DataFrame({"customer_id": ["b", "a"], "x": [2.0, 1.0 + 1e-6], "y": [3.0, 1.0], "z": ["v", "u"]})
+    assert differing_columns(one, other, "xyz") == ["x", "y"]
+    assert differing_columns(one, other, "xyz", tolerance=1e-3) == ["y"]
+    with pytest.raises(ValueError, match="not the same"):
+        differing_columns(one, other.iloc[:1], "xyz")
