@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.agreement import differing_columns
+from benchmarks.alternatives import SEGMENTERS, agreement
 from benchmarks.earlier_way import DATABASES, earlier_way
+from benchmarks.other_projects import PROJECTS
 from clustering_assets.contracts import CUSTOMER_FEATURES, ORDER_LINES
 from clustering_assets.silver import write_silver
 from clustering_assets.sources.ingestion import ingest
@@ -42,6 +49,40 @@ def test_the_earlier_way_comes_to_the_values_of_silver(clean: Path, tmp_path: Pa
     assert tuple(found.columns) == CUSTOMER_FEATURES.column_names
     assert differing_columns(found, pd.read_parquet(clean / "silver.parquet"), COMPARED) == []
     assert seconds.pop("earlier way") == pytest.approx(sum(seconds.values()))
+
+
+def test_pandas_and_polars_come_to_the_features_of_this_project(clean: Path) -> None:
+    """Every column but the moment of computing, before imputation."""
+    assert agreement(str(clean / "lines.parquet")) == {
+        "columns in pandas": len(COMPARED) + 1,
+        "columns that differ in pandas": 0,
+        "columns in polars": len(COMPARED) + 1,
+        "columns that differ in polars": 0,
+    }
+
+
+@pytest.mark.parametrize("way", SEGMENTERS)
+def test_each_way_of_segmenting_labels_every_customer_in_a_space_of_its_own(way: str) -> None:
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal(centre, 1, (100, 3)) for centre in (0, 10, 20)])
+    labels, space, seconds = SEGMENTERS[way](rows, 0)
+    assert len(space) == len(rows)
+    assert [len(set(part) - {-1}) for part in np.split(labels, 3)] == [1, 1, 1]
+    assert len(set(labels) - {-1}) == 3
+    assert seconds["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_project_that_cannot_be_installed_is_left_out_and_that_is_said(tmp_path: Path, name: str) -> None:
+    nothing_to_install_from = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.other_projects", name, str(tmp_path), str(tmp_path / "work")],
+        env={**os.environ, **nothing_to_install_from},
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, {})
+    assert ran.stderr.startswith(f"{name} is left out, since it cannot be installed here: ")
 
 
 def test_columns_that_differ_are_named() -> None:
