@@ -138,14 +138,13 @@ def installed(name: str, work: Path) -> Path | None:
 def main(arguments: Sequence[str]) -> Figures:
     if arguments[0] == "--inside":
         return PROJECTS[arguments[1]](Path(arguments[2]))
-    name, data, work = arguments
-    python = installed(name, Path(work))
+    name, data, work = arguments[0], Path(arguments[1]).resolve(), Path(arguments[2]).resolve()
+    python = installed(name, work)
     if python is None:
         return {}
-    # -I: neither this project's folder nor the caller's settings
-    ran = subprocess.run(
-        [str(python), "-I", __file__, "--inside", name, data], stdout=subprocess.PIPE, text=True, check=True
-    )
+    # -I: without this project's folder and the caller's settings; in WORK, since pycaret leaves a log where it runs
+    command = [str(python), "-I", __file__, "--inside", name, str(data)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=work)
     figures: Figures = json.loads(ran.stdout.splitlines()[-1])
     return figures
 
