@@ -35,6 +35,7 @@ from clustering_assets.quality import (
     shifted_shares,
 )
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits
+from clustering_assets.saved_models import find_model
 from clustering_assets.sources.accounting import files_to_look_at
 from clustering_assets.warehouse import LAYERS, table
 
@@ -234,9 +235,6 @@ def segmentation_quality(
     context: dg.AssetCheckExecutionContext, home: Home, quality_limits: QualityLimits
 ) -> Iterator[dg.AssetCheckResult]:
     """Somebody has to look before anybody acts on segments that are poor, or other than they were."""
-    # scikit-learn is not loaded with the code location
-    from clustering_assets.gold import find_model
-
     with in_one_sentence(), home.warehouse.connect() as backend:
         model = find_model(backend)
     figures = {**model, "outlier_share": model["outliers"] / model["customers"]}

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from clustering_assets.acceptance import accepted
 from clustering_assets.contracts import (
-    ALL_TABLES,
     CLUSTERING_FEATURES,
     CUSTOMER_REASONS,
     CUSTOMER_SEGMENTS,
@@ -27,6 +26,7 @@ from clustering_assets.contracts import (
     TableContract,
 )
 from clustering_assets.pseudonyms import ids_in, record_ids, tables_with_customers
+from clustering_assets.saved_models import record_file
 from clustering_assets.segmentation.continuity import fit_again
 from clustering_assets.segmentation.drift import Distribution, distribution, feature_drift, size_drift
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
@@ -49,10 +49,8 @@ from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION
 from clustering_assets.warehouse import (
     drop_table,
-    forget_versions,
     has_table,
     record_versions,
-    recorded_names,
     replace_table,
     table,
 )
@@ -63,9 +61,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CURVE_POINTS = 500
-
-_MODEL_FILE = "models."
-"""Under this, and its id, the file of a model is recorded before it is written."""
 
 FEATURES = [column.name for column in CLUSTERING_FEATURES]
 
@@ -295,7 +290,7 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
         If a table would break its contract; the tables stay as they were.
     """
     _log.info("writing the model and the tables, once they follow their contracts")
-    record_versions(backend, {f"{_MODEL_FILE}{found.facts.model_run_id}": version})
+    record_file(backend, found.facts.model_run_id, version)
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
     with accepted(backend, found.tables):
         for contract, rows in found.tables.items():
@@ -305,72 +300,6 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
         if earlier and not earlier.knows_customers:
             for contract in {*tables_with_customers(backend, "gold")} - {*found.tables}:
                 drop_table(backend, contract)
-
-
-def remove_orphans(backend: Backend, home: Path) -> None:
-    """Remove the files of models whose run was killed before the tables named them.
-
-    What was never recorded here stays: it may belong to a warehouse that was lost or moved away.
-    """
-    named = (
-        {*table(backend, SEGMENT_MODEL).model_run_id.to_pyarrow().to_pylist()}
-        if has_table(backend, SEGMENT_MODEL)
-        else {*()}
-    )
-    for name in recorded_names(backend, _MODEL_FILE):
-        model_run_id = name.removeprefix(_MODEL_FILE)
-        if model_run_id not in named:
-            model_path(home, model_run_id).unlink(missing_ok=True)
-
-
-def remove_old_models(backend: Backend, home: Path, keep: int) -> None:
-    """Remove all but the newest models, but none that another table refers to: their files and their rows.
-
-    Killed in between, a run leaves files that no row names, which the next one removes.
-    """
-    named = f"{SEGMENT_MODEL.qualified_name}.model_run_id"
-    in_use = {
-        model_run_id
-        for contract in ALL_TABLES
-        for column in contract.columns
-        if column.references == named and has_table(backend, contract)
-        for model_run_id in table(backend, contract)[column.name].to_pyarrow().unique().to_pylist()
-    }
-    models = table(backend, SEGMENT_MODEL).select("model_run_id", "fitted_at").to_pyarrow().to_pylist()
-    newest_first = sorted(models, key=lambda row: (row["fitted_at"], row["model_run_id"]), reverse=True)
-    old = [row["model_run_id"] for row in newest_first[keep:] if row["model_run_id"] not in in_use]
-    if old:
-        with accepted(backend, [SEGMENT_MODEL]):
-            backend.con.execute(
-                f"delete from {SEGMENT_MODEL.qualified_name} where model_run_id in (select unnest($1))", [old]
-            )
-        for model_run_id in old:
-            model_path(home, model_run_id).unlink(missing_ok=True)
-        forget_versions(backend, [f"{_MODEL_FILE}{model_run_id}" for model_run_id in old])
-
-
-def find_model(backend: Backend, model_run_id: str | None = None) -> dict[str, Any]:
-    """Return the row of ``gold.segment_model`` of a fit, by default of the one that gave the customers their segments.
-
-    Raises
-    ------
-    UnusableModel
-        If there is no such row; the message lists those that there are, newest first.
-    """
-    if not has_table(backend, SEGMENT_MODEL):
-        raise UnusableModel("There is no model yet: materialize gold/segment_model first.")
-    rows = table(backend, SEGMENT_MODEL).to_pyarrow().to_pylist()
-    rows.sort(key=lambda row: row["fitted_at"], reverse=True)
-    models: dict[str, dict[str, Any]] = {row["model_run_id"]: row for row in rows}
-    if model_run_id is None:
-        [model_run_id] = table(backend, CUSTOMER_SEGMENTS).model_run_id.to_pyarrow().unique().to_pylist()
-    if model_run_id not in models:
-        there = ", ".join(f"{name} ({row['fitted_at']:%Y-%m-%d %H:%M} UTC)" for name, row in models.items())
-        raise UnusableModel(
-            f"There is no model {model_run_id!r}; there is {there}. Old models are removed: CLUSTERING_KEEP_MODELS "
-            "says how many stay."
-        )
-    return models[model_run_id]
 
 
 def apply_model(home: Path, model_run_id: str, customers: pd.DataFrame, now: datetime) -> pd.DataFrame:

@@ -190,6 +190,24 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
+def shown_before(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, name: str, value: str
+) -> Mapping[str, dg.MetadataValue[Any]]:
+    """Return what the last materialization of an asset shows, if it says this of what it is about; else nothing.
+
+    What takes seconds to draw or to count, and comes out the same, is taken from there.
+
+    Parameters
+    ----------
+    name, value
+        Metadata that belong to one fit or one file alone, such as the moment that it was made: another home, or a copy
+        that was put back, may hold something else of the same data version.
+    """
+    last = context.instance.get_latest_materialization_event(key)
+    shown = last.asset_materialization.metadata if last and last.asset_materialization else {}
+    return shown if name in shown and shown[name].value == value else {}
+
+
 def figures(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, int | float]:
     """Pick the figures of a record that are known, as the plain numbers that the UI plots over time."""
     return {

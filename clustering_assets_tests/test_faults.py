@@ -16,9 +16,9 @@ import pytest
 
 from clustering_assets.contracts import IMPUTED_FEATURES
 from clustering_assets.durable import CannotWrite, remove_leftovers, written_beside
-from clustering_assets.gold import find_model
 from clustering_assets.reports.workbook import newest_export, next_export, write_workbook
 from clustering_assets.run import _instance
+from clustering_assets.saved_models import find_model
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse, WarehouseUnavailable, utc_now
 from clustering_assets_tests.conftest import Shop, make_shop

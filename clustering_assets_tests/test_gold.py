@@ -33,12 +33,11 @@ from clustering_assets.gold import (
     Segmentation,
     apply_model,
     drift_since,
-    find_model,
     read_earlier_fit,
-    remove_orphans,
     segment,
     write_gold,
 )
+from clustering_assets.saved_models import find_model, remove_orphans
 from clustering_assets.segmentation.drift import LITTLE
 from clustering_assets.segmentation.identity import segments_before
 from clustering_assets.segmentation.model_file import UnusableModel, model_path

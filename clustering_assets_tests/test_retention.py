@@ -14,8 +14,9 @@ from clustering_assets.assets.exports import silver_workbook
 from clustering_assets.clean_up import delete_old_runs
 from clustering_assets.contracts import CUSTOMER_FEATURES, MODEL_ASSIGNMENTS, SEGMENT_MODEL
 from clustering_assets.definitions import build_defs
-from clustering_assets.gold import apply_model, find_model, remove_old_models
+from clustering_assets.gold import apply_model
 from clustering_assets.resources import Home, Retention
+from clustering_assets.saved_models import find_model, remove_old_models
 from clustering_assets.segmentation.model_file import UnusableModel, model_path
 from clustering_assets.warehouse import Warehouse, record_versions, replace_table
 from clustering_assets_tests.test_gold import START, Gold, planted

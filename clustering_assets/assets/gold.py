@@ -1,7 +1,7 @@
 """Gold: scaled features, the fitted models, the segment of each customer, what the segments are and who changed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -27,13 +27,16 @@ from clustering_assets.metadata import (
     contract_lineage,
     figures,
     picture,
+    shown_before,
     table_facts,
     table_spec,
     verbatim,
 )
 from clustering_assets.resources import WAREHOUSE_POOL, Home, Retention
+from clustering_assets.saved_models import find_model, remove_old_models, remove_orphans
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
+from clustering_assets.segmentation.vocabulary import load_vocabulary
 from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
@@ -91,10 +94,6 @@ def gold(
 
     If they are the same and just the file of the model was lost, the file is made again and no table changes.
     """
-    # pandas, scikit-learn and openTSNE are not loaded with the code location, only when they are needed
-    from clustering_assets.gold import read_earlier_fit, remove_old_models, remove_orphans, write_gold
-    from clustering_assets.segmentation.vocabulary import load_vocabulary
-
     with in_one_sentence():
         with home.warehouse.connect() as backend:
             input_version = table_version(backend, CUSTOMER_FEATURES.qualified_name)
@@ -108,6 +107,9 @@ def gold(
             changed, path = version != version_before, model_path(home.warehouse.home, version)
             fits = changed or not path.is_file()
             if fits:
+                # pandas, scikit-learn and openTSNE are loaded for a fit alone: they take seconds
+                from clustering_assets.gold import read_earlier_fit, write_gold
+
                 customers, imputed = _customers(backend)
                 earlier = read_earlier_fit(backend, home.warehouse.home)
         if fits:
@@ -124,7 +126,7 @@ def gold(
             context.log.info("customers and settings are those of the last time: the tables stay as they are")
         with home.warehouse.connect() as backend:
             remove_old_models(backend, home.warehouse.home, retention.keep_models)
-            reports = _reports(backend, home)
+            reports = _reports(context, backend, home)
             for contract in _UPSTREAM:
                 yield dg.MaterializeResult(
                     asset_key=asset_key(contract),
@@ -171,16 +173,21 @@ def _segment(
     )
 
 
-def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, Any]]:
-    """Report on each gold table, from the tables themselves, so that unchanged ones are reported on too."""
-    from clustering_assets.gold import find_model
-    from clustering_assets.reports import pictures
+def _reports(
+    context: dg.AssetExecutionContext, backend: "Backend", home: Home
+) -> dict[TableContract, Mapping[str, Any]]:
+    """Report on each gold table, from the tables themselves, so that unchanged ones are reported on too.
 
+    Pictures and flows of a fit that Dagster has shown already are those of the last time.
+    """
     model = find_model(backend)
-    profiles = table(backend, SEGMENT_PROFILES).to_pandas()
-    segments = table(backend, CUSTOMER_SEGMENTS).to_pandas().set_index("customer_id")
-    names = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
-    sizes = dict(zip(profiles["segment_id"], profiles["customers"], strict=True))
+    fitted_at = str(model["fitted_at"])
+
+    def once(contract: TableContract, make: Callable[[], Mapping[str, Any]], made: Iterable[str]) -> Mapping[str, Any]:
+        shown = shown_before(context, asset_key(contract), "fitted_at", fitted_at)
+        return {name: shown[name] for name in made if name in shown} or make()
+
+    profiles = table(backend, SEGMENT_PROFILES).to_pyarrow().to_pylist()
     quality = {
         **figures(model, _QUALITY),
         "clustered_customers": model["customers"] - model["outliers"],
@@ -189,39 +196,56 @@ def _reports(backend: "Backend", home: Home) -> dict[TableContract, dict[str, An
         "ignored_features": model["ignored_features"] or "none",
         "notes": model["notes"] or "none",
     }
-    curves = {
-        "k_distances": picture(pictures.k_distance_curve(json.loads(model["k_distance_curve"]), model["eps"])),
-        **_choice_of_k(model),
-    }
     sentences = [
-        f"- **{verbatim(row.segment_name)}** ({row.share:.1%}): {row.description}" for row in profiles.itertuples()
+        f"- **{verbatim(row['segment_name'])}** ({row['share']:.1%}): {row['description']}" for row in profiles
     ]
-    return {
+    reports: dict[TableContract, Mapping[str, Any]] = {
         SCALED_FEATURES: {"ignored_features": model["ignored_features"] or "none"},
         SEGMENT_MODEL: {
             **quality,
-            **curves,
+            **once(SEGMENT_MODEL, lambda: _curves(model), ("k_distances", "choice_of_k")),
             "model_run_id": model["model_run_id"],
             "model_file": dg.MetadataValue.path(home.warehouse.home / model["model_file"]),
             **_drift_table(json.loads(model["feature_drift"] or "{}")),
         },
-        CUSTOMER_SEGMENTS: {
-            **quality,
-            "map": picture(pictures.customer_map(segments[["map_x", "map_y"]], segments["segment_id"], names)),
-        },
+        CUSTOMER_SEGMENTS: {**quality, **once(CUSTOMER_SEGMENTS, lambda: _map(backend, profiles), ["map"])},
         SEGMENT_PROFILES: {
             "segments": dg.MetadataValue.md("\n".join(sentences)),
             "sizes": dg.MetadataValue.table(
                 [
-                    dg.TableRecord({"segment_name": row.segment_name, "customers": row.customers, "share": row.share})
-                    for row in profiles.itertuples()
+                    dg.TableRecord({name: row[name] for name in ("segment_name", "customers", "share")})
+                    for row in profiles
                 ]
             ),
-            "sizes_picture": picture(pictures.segment_sizes(sizes, names)),
+            **once(SEGMENT_PROFILES, lambda: _sizes_picture(profiles), ["sizes_picture"]),
         },
         CUSTOMER_REASONS: {},
-        SEGMENT_CHANGES: _flows(backend, segments[["segment_id", "segment_name"]], model),
+        SEGMENT_CHANGES: once(SEGMENT_CHANGES, lambda: _flows(backend, model), _FLOWS),
     }
+    return {contract: {**report, "fitted_at": fitted_at} for contract, report in reports.items()}
+
+
+def _curves(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw what the radius and the number of segments were chosen from."""
+    from clustering_assets.reports.pictures import k_distance_curve
+
+    distances = json.loads(model["k_distance_curve"])
+    return {"k_distances": picture(k_distance_curve(distances, model["eps"])), **_choice_of_k(model)}
+
+
+def _map(backend: "Backend", profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from clustering_assets.reports.pictures import customer_map
+
+    segments = table(backend, CUSTOMER_SEGMENTS).to_pandas()
+    names = {row["segment_id"]: row["segment_name"] for row in profiles}
+    return {"map": picture(customer_map(segments[["map_x", "map_y"]], segments["segment_id"], names))}
+
+
+def _sizes_picture(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from clustering_assets.reports.pictures import segment_sizes
+
+    sizes, names = ({row["segment_id"]: row[what] for row in profiles} for what in ("customers", "segment_name"))
+    return {"sizes_picture": picture(segment_sizes(sizes, names))}
 
 
 def _choice_of_k(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +270,21 @@ def _drift_table(drift: Mapping[str, float]) -> dict[str, Any]:
     return {"feature_drift": dg.MetadataValue.table(records) if records else "no fit before to compare with"}
 
 
-def _flows(backend: "Backend", now: "pd.DataFrame", model: Mapping[str, Any]) -> dict[str, Any]:
+_FLOWS = (
+    "compared_with",
+    "moved",
+    "joined",
+    "left",
+    "kept_segment_share",
+    "segment_size_drift",
+    "segments_born",
+    "segments_retired",
+    "flows",
+)
+"""What `_flows` reports."""
+
+
+def _flows(backend: "Backend", model: Mapping[str, Any]) -> dict[str, Any]:
     """Report who went where since the fit before."""
     if model["segment_size_drift"] is None:
         return {"compared_with": "nothing: this is the first fit"}
@@ -255,6 +293,7 @@ def _flows(backend: "Backend", now: "pd.DataFrame", model: Mapping[str, Any]) ->
     changes = table(backend, SEGMENT_CHANGES).to_pandas()
     if model["kept_segment_share"] is None and changes.empty:
         return {"compared_with": "nothing: since the fit before, the pseudonyms of the customers changed"}
+    now = table(backend, CUSTOMER_SEGMENTS).to_pandas().set_index("customer_id")[["segment_id", "segment_name"]]
     before = segments_before(changes, now)
     ids_before, ids_now = {*before["segment_id"]} - {-1}, {*now["segment_id"]} - {-1}
     ways = flows(before, now).sort_values("customers", ascending=False).head(_SHOWN_FLOWS)
@@ -301,7 +340,7 @@ def _listed(segment_ids: set[int]) -> str:
 )
 def model_assignments(context: dg.AssetExecutionContext, config: ApplyConfig, home: Home) -> dg.MaterializeResult[None]:
     """Put the customers of silver into the segments of a fitted model, unless that is what the table holds already."""
-    from clustering_assets.gold import apply_model, drift_since, find_model
+    from clustering_assets.gold import apply_model, drift_since
 
     with in_one_sentence():
         with home.warehouse.connect() as backend:

@@ -22,6 +22,7 @@ from clustering_assets.history import (
 from clustering_assets.metadata import column_lineage, contract_lineage, picture, table_facts, table_spec
 from clustering_assets.pseudonyms import ids_in, what_ids_are
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
+from clustering_assets.saved_models import find_model
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, SEGMENTATION_VERSION, fingerprint
 
@@ -48,8 +49,6 @@ def history(context: dg.AssetExecutionContext, home: Home, source: SourceFolder)
     Nothing is fitted, so that the segments of all months of a run are the same ones. A month that was made of the same
     order lines by the same model is left as it is. Months before the first order and after the latest have no rows.
     """
-    from clustering_assets.gold import find_model
-
     months = [Month(date.fromisoformat(key)) for key in context.partition_keys]
     with in_one_sentence():
         with home.warehouse.connect() as backend:

@@ -517,7 +517,7 @@ def read_findings(backend: Backend, *, most_customers: int = MOST_CUSTOMERS) -> 
     NothingToReport
         If there are no segments yet.
     """
-    from clustering_assets.segmentation.vocabulary import load_vocabulary  # brings pandas along
+    from clustering_assets.segmentation.vocabulary import load_vocabulary
 
     if not has_table(backend, CUSTOMER_SEGMENTS):
         raise NothingToReport("There are no segments to report on yet: materialize gold/customer_segments first.")
