@@ -111,8 +111,11 @@ def write_silver(
     temporary: list[str] = []
 
     def keep(rows: ir.Table, name: str) -> ir.Table:
-        temporary.append(f"kept_{name}")
-        return backend.create_table(temporary[-1], rows, temp=True, overwrite=True)
+        kept = f"kept_{name}"
+        temporary.append(kept)
+        # Ibis would write the rows twice: into a table of another name first
+        backend.con.execute(f"create or replace temp table {kept} as {backend.compile(rows)}")
+        return backend.table(kept, database="temp.main")
 
     try:
         tables = {
@@ -120,7 +123,7 @@ def write_silver(
             for contract, rows in silver_tables(table(backend, ORDER_LINES), as_of, keep).items()
         }
         features = tables[CUSTOMER_FEATURES]
-        customers = features.count().execute()
+        [(customers,)] = backend.con.execute(backend.compile(features.count())).fetchall()
         if customers == 0:
             raise NoCustomers(_why_nobody(tables[DROPPED_CUSTOMERS]))
         _log.info("writing the features of %s customers, once they follow their contract", f"{customers:,}")

@@ -38,7 +38,9 @@ LAYERS = ("bronze", "silver", "gold")
 AS_OF = "silver.as_of"
 """Under this the day that silver was told to look from is recorded with its tables; empty where it was told none."""
 _VERSIONS = "main.table_versions"
-
+_STORAGE = "v1.3.0"
+"""Oldest DuckDB that opens the file. Its compression of text takes a third less space and a quarter less time to write
+than that of the format which all versions read."""
 
 _LOCKED = re.compile(r"(?:Conflicting lock is held|Lock is already held).*?(?:\(PID (\d+)\)|$)")
 _FULL = "No space left|Disk quota exceeded|max_temp_directory_size"
@@ -174,7 +176,11 @@ class Warehouse:
         return duckdb.connect(
             str(path),
             read_only=read_only,
-            config={"memory_limit": self.memory_limit, "temp_directory": str(self.home / "spill")},
+            config={
+                "memory_limit": self.memory_limit,
+                "temp_directory": str(self.home / "spill"),
+                "storage_compatibility_version": _STORAGE,
+            },
         )
 
     def _make(self) -> None:
@@ -229,7 +235,7 @@ class Warehouse:
             try:
                 # Whoever wants to write meanwhile is refused, as long as the file is attached.
                 connection.execute(f"attach {_literal(str(self.path))} as old (read_only)")
-                connection.execute(f"attach {_literal(str(beside))} as new")
+                connection.execute(f"attach {_literal(str(beside))} as new (storage_version '{_STORAGE}')")
                 connection.execute("copy from database old to new")
                 connection.execute("detach new")
             except duckdb.Error as error:

@@ -408,28 +408,24 @@ def _load(backend: Backend, rows: RawRows | UnusableSheet, note: SourceFile, for
     run(f"create or replace temp view candidates as {candidate_query(written, rows.layout.refine)}")
     if forgotten.customers:
         _refuse_forgotten(backend, candidate_query(written, rows.layout.refine), forgotten)
-    found = Counter(dict(run("select fate, count(*) from candidates group by 1").fetchall()))
     fill = _Incoming(backend, rows.source, note.loaded_at)
+    lines = fill.insert(ORDER_LINES, "select * from candidates where fate = 'line'")
     superseded = merged = 0
-    if found["rejected"]:
-        fill.insert(REJECTED_ROWS, "select * rename (rejection as reason) from candidates where fate = 'rejected'")
     if rows.unparsable:
         fill.insert(
             REJECTED_ROWS,
             f"""select source_row, 'UNPARSABLE: ' || problem as reason, coalesce(raw_text, '') as raw_text
                 from {RAW_REJECTS}""",
         )
-    if found["cancellation"]:
-        superseded = found["cancellation"] - fill.insert(CANCELLATIONS, _cancellation_query())
-    if found["line"]:
-        repeated = _find_repeats(backend)
-        _take_in_hand(backend, "anti join repeated_rows using (source_row)" if repeated else "")
-        fill.insert(ORDER_LINES, "select * from candidates where fate = 'line'")
-        if repeated:
-            _take_in_hand(backend, "semi join repeated_rows using (source_row)")
-            run(f"create or replace temp table combined_lines as {_combined_query(rows.layout.repeats)}")
-            merged = int(run("select sum(merged) from combined_lines").fetchall()[0][0])
-            superseded += repeated - merged - fill.insert(ORDER_LINES, "select * from combined_lines")
+    if lines < rows.rows:
+        rejected = "select * rename (rejection as reason) from candidates where fate = 'rejected'"
+        cancelling = rows.rows - lines - fill.insert(REJECTED_ROWS, rejected)
+        superseded = cancelling - fill.insert(CANCELLATIONS, _cancellation_query()) if cancelling else 0
+    if repeated := _take_out_repeats(backend, rows.source):
+        _take_in_hand(backend, "semi join repeated_rows using (source_row)")
+        run(f"create or replace temp table combined_lines as {_combined_query(rows.layout.repeats)}")
+        merged = int(run("select sum(merged) from combined_lines").fetchall()[0][0])
+        superseded += repeated - merged - fill.insert(ORDER_LINES, "select * from combined_lines")
     return replace(
         note,
         source_file=rows.source,
@@ -487,19 +483,24 @@ class _Incoming:
         return int(inserted.fetchall()[0][0])
 
 
-def _find_repeats(backend: Backend) -> int:
-    """List the lines whose key occurs more than once in ``repeated_rows``; return how many there are.
+def _take_out_repeats(backend: Backend, source: str) -> int:
+    """Move the rows of the lines whose key occurs more than once to ``repeated_rows``; return how many there are.
 
     Only they go through the rules. They are found by a hash of the key, which takes a sixth of the time of comparing
     the keys; rows whose hashes merely collide come out of the rules unchanged.
     """
-    created = backend.con.execute(
+    run = backend.con.execute
+    lines, is_of_source = f"{_INCOMING}{ORDER_LINES.name}", "source_file = $1"
+    created = run(
         f"""create or replace temp table repeated_rows as
-            with keys as materialized (select hash({_KEY}) as key_hash, source_row from candidates where fate = 'line')
-            select source_row from keys
-            where key_hash in (select key_hash from keys group by 1 having count(*) > 1)"""
+            select source_row from {lines} where {is_of_source} and hash({_KEY}) in (
+                select hash({_KEY}) from {lines} where {is_of_source} group by 1 having count(*) > 1)""",
+        [source],
     )
-    return int(created.fetchall()[0][0])
+    repeated = int(created.fetchall()[0][0])
+    if repeated:
+        run(f"delete from {lines} where {is_of_source} and source_row in (from repeated_rows)", [source])
+    return repeated
 
 
 @cache
@@ -535,7 +536,8 @@ def _apply(
     _delete(backend, SUPERSEDED_LINES, plan.gone)
     if forgotten.customers and stale:
         _forget_in(backend, stale, forgotten)
-    _settle_keys(backend)
+    fresh = [file.source_file for file in plan.noted if file.status == "loaded"]
+    _settle_keys(backend, fresh)
     files = [*plan.kept, *plan.noted]
     _settle_cancellations(backend, [file.source_file for file in files if file.layout in cancelling])
     _record(backend, files)
@@ -583,17 +585,24 @@ def _delete(backend: Backend, contract: TableContract, source_files: set[str]) -
         )
 
 
-def _settle_keys(backend: Backend) -> None:
-    """Of the lines that several files have, that of the last file counts and the others wait."""
+def _settle_keys(backend: Backend, fresh: Sequence[str]) -> None:
+    """Of the lines that several files have, that of the last file counts and the others wait.
+
+    Only keys of files that were just read can have come into dispute: the keys of one file are different from each
+    other, and those of the files before are settled.
+    """
     lines, waiting = ORDER_LINES.qualified_name, SUPERSEDED_LINES.qualified_name
     run = backend.con.execute
-    run(
-        f"""create or replace temp table contested_keys as
-            select key_hash from (
-                select hash({_KEY}) as key_hash, false as is_waiting from {lines}
-                union all select hash({_KEY}), true from {waiting})
-            group by 1 having count(*) > 1 or bool_or(is_waiting)"""
-    )
+    run(f"create or replace temp table contested_keys as select distinct hash({_KEY}) as key_hash from {waiting}")
+    is_fresh = "source_file in (select unnest($1::varchar[]))"
+    if run(f"select min(source_file) < max(source_file) from {lines}").fetchall() == [(True,)]:
+        run(
+            f"""insert into contested_keys
+                with fresh as materialized (select hash({_KEY}) as key_hash from {lines} where {is_fresh})
+                select key_hash from fresh group by 1 having count(*) > 1
+                union select hash({_KEY}) from {lines} where not {is_fresh} and hash({_KEY}) in (from fresh)""",
+            [list(fresh)],
+        )
     if run("select 1 from contested_keys limit 1").fetchone():
         is_contested = f"hash({_KEY}) in (select key_hash from contested_keys)"
         run(
