@@ -15,7 +15,7 @@ from clustering_assets.contracts import (
     SOURCE_FILES,
     TableContract,
 )
-from clustering_assets.warehouse import has_table, utc_now
+from clustering_assets.warehouse import has_table, is_there, utc_now
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -119,7 +119,7 @@ def record(backend: Backend, contracts: Collection[TableContract]) -> None:
 
 def changes(backend: Backend, contract: TableContract) -> dict[str, Change]:
     """Return the figures of a table by name; empty where none were recorded."""
-    if "table_figures" not in backend.list_tables(database="main"):
+    if not is_there(backend, "main", "table_figures"):
         return {}
     found = backend.con.execute(
         f"select figure, before, now from {_FIGURES} where name = $1", [contract.qualified_name]
@@ -129,7 +129,7 @@ def changes(backend: Backend, contract: TableContract) -> dict[str, Change]:
 
 def new_values(backend: Backend, column: str) -> list[str]:
     """Return the values of a column that nobody had seen before bronze was last written; none at the first load."""
-    if "values_seen" not in backend.list_tables(database="main"):
+    if not is_there(backend, "main", "values_seen"):
         return []
     found = backend.con.execute(
         f"""select value, first_seen = (select max(written_at) from {_FIGURES} where name = $2) as is_new

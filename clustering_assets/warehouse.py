@@ -263,7 +263,13 @@ def transaction(backend: Backend) -> Iterator[None]:
 
 def has_table(backend: Backend, contract: TableContract) -> bool:
     """Whether the table exists."""
-    return contract.name in backend.list_tables(database=contract.layer)
+    return is_there(backend, contract.layer, contract.name)
+
+
+def is_there(backend: Backend, schema: str, name: str) -> bool:
+    """Whether a schema has a table of that name; a run asks hundreds of times, and Ibis takes eight times as long."""
+    query = "from duckdb_tables() where database_name = current_database() and schema_name = $1 and table_name = $2"
+    return backend.con.execute(query, [schema, name]).fetchone() is not None
 
 
 def table(backend: Backend, contract: TableContract) -> ir.Table:
@@ -341,7 +347,7 @@ def _literal(text: str) -> str:
 
 def table_version(backend: Backend, name: str) -> str | None:
     """Fingerprint of what a table or export was made of, as recorded with it; None if there is none."""
-    if "table_versions" not in backend.list_tables(database="main"):
+    if not is_there(backend, "main", "table_versions"):
         return None
     found = backend.con.execute(f"select version from {_VERSIONS} where name = $1", [name]).fetchone()
     return None if found is None else str(found[0])
@@ -349,7 +355,7 @@ def table_version(backend: Backend, name: str) -> str | None:
 
 def written_last(backend: Backend) -> datetime | None:
     """Moment (UTC) when something was written last; None before anything was."""
-    if "table_versions" not in backend.list_tables(database="main"):
+    if not is_there(backend, "main", "table_versions"):
         return None
     [(last,)] = backend.con.execute(f"select max(written_at) from {_VERSIONS}").fetchall()
     return last if isinstance(last, datetime) else None
@@ -357,7 +363,7 @@ def written_last(backend: Backend) -> datetime | None:
 
 def recorded_names(backend: Backend, prefix: str) -> list[str]:
     """Return the names under which something was recorded, of those with a prefix."""
-    if "table_versions" not in backend.list_tables(database="main"):
+    if not is_there(backend, "main", "table_versions"):
         return []
     found = backend.con.execute(f"select name from {_VERSIONS} where starts_with(name, $1)", [prefix]).fetchall()
     return [str(name) for (name,) in found]
