@@ -115,16 +115,16 @@ def _truth(data: Path):  # type: ignore[no-untyped-def]
     return silver.assign(value=silver["mean_order_value"] * silver["order_count"])
 
 
-def installed(name: str, work: Path) -> Path | None:
-    """Return the Python of the project's environment, made where it is missing; None where that is not possible."""
+def installed(name: str, requirements: Sequence[str], work: Path) -> Path | None:
+    """Return the Python of a project's environment, made where it is missing; None where that is not possible."""
     folder, made_for = work / name, work / name / "requirements.txt"
-    python, wanted = folder / "bin" / "python", "\n".join(REQUIREMENTS[name])
+    python, wanted = folder / "bin" / "python", "\n".join(requirements)
     if made_for.exists() and made_for.read_text() == wanted:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     for command in (
         ("venv", "--quiet", "--python", PYTHON, str(folder)),
-        ("pip", "install", "--quiet", "--python", str(python), *REQUIREMENTS[name]),
+        ("pip", "install", "--quiet", "--python", str(python), *requirements),
     ):
         made = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True)
         if made.returncode:
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> Figures:
     if arguments[0] == "--inside":
         return PROJECTS[arguments[1]](Path(arguments[2]))
     name, data, work = arguments[0], Path(arguments[1]).resolve(), Path(arguments[2]).resolve()
-    python = installed(name, work)
+    python = installed(name, REQUIREMENTS[name], work)
     if python is None:
         return {}
     # -I: without this project's folder and the caller's settings; in WORK, since pycaret leaves a log where it runs

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -16,7 +17,8 @@ from benchmarks.agreement import differing_columns
 from benchmarks.alternatives import SEGMENTERS, agreement
 from benchmarks.earlier_way import DATABASES, earlier_way
 from benchmarks.other_projects import PROJECTS
-from clustering_assets.contracts import CUSTOMER_FEATURES, ORDER_LINES
+from benchmarks.workbooks import fidelity, make_tables, speed, write_each
+from clustering_assets.contracts import CUSTOMER_FEATURES, ORDER_LINES, SCALED_FEATURES
 from clustering_assets.silver import write_silver
 from clustering_assets.sources.ingestion import ingest
 from clustering_assets.synthetic import generate, write
@@ -92,3 +94,47 @@ def test_columns_that_differ_are_named() -> None:
     assert differing_columns(one, other, "xyz", tolerance=1e-3) == ["y"]
     with pytest.raises(ValueError, match="not the same"):
         differing_columns(one, other.iloc[:1], "xyz")
+
+
+def test_this_projects_workbooks_lose_nothing_and_say_what_a_cell_cannot_hold(tmp_path: Path) -> None:
+    found = fidelity(tmp_path, "ours", write_each("ours", tmp_path))
+    assert found.pop("float bits") == "100% equal"
+    as_text = ("NaN and infinities", "more than 15 digits", "dates before 1900")
+    assert [found.pop(what) for what in as_text] == ["as text"] * 3
+    assert found.pop("control characters") == "made visible"
+    assert found.pop("text over 32,767 characters") == "cut, marked"
+    assert set(found.values()) == {"equal"}
+
+
+@pytest.mark.parametrize(
+    ("writer", "outcomes"),
+    [
+        (
+            "pandas",
+            {"text like a formula": "a formula, equal", "control characters": "refused (IllegalCharacterError)"},
+        ),
+        ("openpyxl", {"NaN and infinities": "lost", "text over 32,767 characters": "cut"}),
+        ("xlsxwriter", {"more than 15 digits": "a number: Excel rounds it", "text like a formula": "a formula, equal"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # they warn of what they cut
+def test_what_other_writers_lose_is_seen(tmp_path: Path, writer: str, outcomes: dict[str, str]) -> None:
+    found = fidelity(tmp_path, writer, write_each(writer, tmp_path))
+    assert {what: found[what] for what in outcomes} == outcomes
+    assert found["float bits"] != "100% equal"
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("layers")
+    make_tables(60, folder)
+    return folder
+
+
+@pytest.mark.parametrize("writer", ["ours", "pandas", "openpyxl", "xlsxwriter", "polars"])
+def test_every_writer_writes_both_layers(layers: Path, writer: str) -> None:
+    figures = speed(writer, layers)
+    assert figures["both"] == figures["silver"] + figures["gold"] > 0
+    for layer, contract in (("silver", CUSTOMER_FEATURES), ("gold", SCALED_FEATURES)):
+        rows = list(openpyxl.load_workbook(layers / f"{writer}_{layer}.xlsx").worksheets[0].values)
+        assert (rows[0], len(rows)) == (contract.column_names, 61)
