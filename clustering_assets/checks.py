@@ -37,7 +37,7 @@ from clustering_assets.quality import (
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits
 from clustering_assets.saved_models import find_model
 from clustering_assets.sources.accounting import files_to_look_at
-from clustering_assets.warehouse import LAYERS, table
+from clustering_assets.warehouse import LAYERS, row_count
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -142,7 +142,7 @@ def whole_workbooks(context: dg.AssetCheckExecutionContext, home: Home) -> Itera
     for key in sorted(context.selected_asset_check_keys):
         stem, contract = WORKBOOKS[key.asset_key.path[-1]]
         with in_one_sentence(), home.warehouse.connect() as backend:
-            there = int(table(backend, contract).count().execute())
+            there = row_count(backend, contract)
         problems = [
             f"{path.name} has {rows:,} rows, and {contract.qualified_name} {there:,}: remove the file and run again."
             for path in exports_of(home.exports, stem)[-1:]

@@ -19,7 +19,7 @@ from clustering_assets.contracts import FORGOTTEN_CUSTOMERS, FULFILLED_REQUESTS,
 from clustering_assets.forgotten import Forgotten, UnusableRequest, read_record, requested_ids, requests, write_record
 from clustering_assets.pseudonyms import pseudonym, tables_with_customers
 from clustering_assets.sources.customer_ids import canonical_ids
-from clustering_assets.warehouse import Warehouse, has_table, replace_table, table, transaction
+from clustering_assets.warehouse import Warehouse, has_table, replace_table, row_count, table, transaction
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -51,7 +51,7 @@ def forgotten_customers(backend: Backend, home: Path) -> Forgotten:
     """
     forgotten = read_record(home)
     if not forgotten.customers and has_table(backend, FORGOTTEN_CUSTOMERS):
-        lost = int(table(backend, FORGOTTEN_CUSTOMERS).count().execute())
+        lost = row_count(backend, FORGOTTEN_CUSTOMERS)
         if lost:
             raise UnusableRequest(
                 f"{home / 'forgotten.json'} is missing, and {lost:,} customers who were forgotten would come back: put "
@@ -166,8 +166,7 @@ def _count(backend: Backend, tables: list[TableContract]) -> int:
 def _write_table(backend: Backend, forgotten: Forgotten) -> None:
     """Write bronze.forgotten_customers, a copy of the record without the key, where it is another than before."""
     rows = sorted(forgotten.customers.items())
-    written = has_table(backend, FORGOTTEN_CUSTOMERS) and table(backend, FORGOTTEN_CUSTOMERS).count().execute()
-    if written is False or written != len(rows):
+    if not has_table(backend, FORGOTTEN_CUSTOMERS) or row_count(backend, FORGOTTEN_CUSTOMERS) != len(rows):
         hashes = pa.array([each for each, _ in rows], pa.string())
         moments = pa.array([datetime.fromisoformat(moment) for _, moment in rows], pa.timestamp("us"))
         with transaction(backend):

@@ -10,7 +10,7 @@ import dagster as dg
 
 from clustering_assets.contracts import ALL_TABLES, Column, TableContract
 from clustering_assets.pseudonyms import one_time_key, pseudonym
-from clustering_assets.warehouse import table
+from clustering_assets.warehouse import row_count
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -137,8 +137,7 @@ def copied_lineage(contract: TableContract) -> dict[str, list[tuple[str, str]]]:
 
 def table_facts(backend: "Backend", contract: TableContract) -> dict[str, Any]:
     """Row count and a preview of a table, as metadata."""
-    rows = table(backend, contract)
-    return {"dagster/row_count": int(rows.count().execute()), "preview": _preview(backend, contract)}
+    return {"dagster/row_count": row_count(backend, contract), "preview": _preview(backend, contract)}
 
 
 def _preview(backend: "Backend", contract: TableContract) -> dg.TableMetadataValue:
@@ -149,9 +148,12 @@ def _preview(backend: "Backend", contract: TableContract) -> dg.TableMetadataVal
     """
     key = one_time_key()
     shown = [column for column in contract.columns if not column.personal or column.name == "customer_id"]
-    first = table(backend, contract).order_by(list(contract.key)).limit(PREVIEW_ROWS)
+    columns = ", ".join(f'"{column.name}"' for column in shown)
+    first = backend.con.execute(
+        f"select {columns} from {contract.qualified_name} order by {', '.join(contract.key)} limit {PREVIEW_ROWS}"
+    )
     records = []
-    for row in first.select(*[column.name for column in shown]).to_pyarrow().to_pylist():
+    for row in first.to_arrow_table().to_pylist():
         if "customer_id" in row:
             row["customer_id"] = pseudonym(row["customer_id"], key)[:PREVIEW_ID_CHARACTERS]
         records.append(dg.TableRecord({name: _plain(value) for name, value in row.items()}))

@@ -234,8 +234,8 @@ class Warehouse:
         with closing(self._connection(":memory:")) as connection, written_beside(self.path) as beside:
             try:
                 # Whoever wants to write meanwhile is refused, as long as the file is attached.
-                connection.execute(f"attach {_literal(str(self.path))} as old (read_only)")
-                connection.execute(f"attach {_literal(str(beside))} as new (storage_version '{_STORAGE}')")
+                connection.execute(f"attach {literal(str(self.path))} as old (read_only)")
+                connection.execute(f"attach {literal(str(beside))} as new (storage_version '{_STORAGE}')")
                 connection.execute("copy from database old to new")
                 connection.execute("detach new")
             except duckdb.Error as error:
@@ -275,6 +275,12 @@ def is_there(backend: Backend, schema: str, name: str) -> bool:
 def table(backend: Backend, contract: TableContract) -> ir.Table:
     """Return a table of the warehouse."""
     return backend.table(contract.name, database=contract.layer)
+
+
+def row_count(backend: Backend, contract: TableContract) -> int:
+    """Count the rows of a table, without pandas, which Ibis would load for it."""
+    [(rows,)] = backend.con.execute(f"select count(*) from {contract.qualified_name}").fetchall()
+    return int(rows)
 
 
 def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd.DataFrame | pa.Table) -> None:
@@ -327,11 +333,11 @@ def _create(backend: Backend, contract: TableContract, rows: ir.Table) -> None:
 
 def describe_table(backend: Backend, contract: TableContract) -> None:
     """Put the contract's descriptions into the database, where any client shows them."""
-    comment = _literal(f"{contract.description} {contract.grain}.")
+    comment = literal(f"{contract.description} {contract.grain}.")
     backend.con.execute(f"comment on table {contract.qualified_name} is {comment}")
     for column in contract.columns:
         backend.con.execute(
-            f'comment on column {contract.qualified_name}."{column.name}" is {_literal(column.description)}'
+            f'comment on column {contract.qualified_name}."{column.name}" is {literal(column.description)}'
         )
 
 
@@ -341,7 +347,8 @@ def drop_table(backend: Backend, contract: TableContract) -> None:
     forget_versions(backend, [contract.qualified_name])
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Write a text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -34,6 +34,7 @@ from clustering_assets.metadata import (
     column_schema,
     contract_lineage,
     copied_lineage,
+    shown_before,
 )
 from clustering_assets.pseudonyms import CLEAR, ids_in
 from clustering_assets.resources import WAREHOUSE_POOL, Database, Home, Reporting, Retention
@@ -42,6 +43,7 @@ from clustering_assets.versions import PUBLISHING_VERSION, REPORT_VERSION, finge
 from clustering_assets.warehouse import (
     forget_versions,
     record_versions,
+    row_count,
     table,
     table_version,
     utc_now,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from clustering_assets.publishing.content import Content
     from clustering_assets.publishing.publish import Published
     from clustering_assets.reports.findings import Findings
+    from clustering_assets.reports.wording import Wording
 
 _EXPORT_VERSION = "2"
 _REPORT = "segment_report"
@@ -141,19 +144,19 @@ def _workbook(home: Home, name: str, keep: int) -> dg.MaterializeResult[None]:
             newest = newest_export(home.exports, stem)
             changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
             path = path if newest is None or changed else newest
-            row_count = int(table(backend, contract).count().execute())
+            rows_there = row_count(backend, contract)
             if changed:
                 rows = table(backend, contract).order_by(list(contract.key)).to_pyarrow()
                 # before it is there: a run that is killed leaves no workbook of which nobody knows what it holds
                 record_versions(backend, {f"exports.{path.name}": version})
         if changed:
-            _log.info("writing %s customers to %s", f"{row_count:,}", path.name)
+            _log.info("writing %s customers to %s", f"{rows_there:,}", path.name)
             write_workbook(path, contract, rows)
         _remove_old(home, stem, keep)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(path),
-            "dagster/row_count": row_count,
+            "dagster/row_count": rows_there,
             "columns": len(contract.columns),
             "bytes": path.stat().st_size,
             "dagster/column_lineage": column_lineage(copied_lineage(contract)),
@@ -190,11 +193,17 @@ def _report_spec(name: str, kind: str, suffix: str, description: str, grain: str
     ],
     pool=WAREHOUSE_POOL,
 )
-def segment_report(home: Home, retention: Retention, reporting: Reporting) -> dg.MaterializeResult[None]:
+def segment_report(
+    context: dg.AssetExecutionContext, home: Home, retention: Retention, reporting: Reporting
+) -> dg.MaterializeResult[None]:
     """Write the report, unless the last one tells the same."""
-    from clustering_assets.reports.segment_report import write_report
 
-    return _report(home, retention, reporting, ".html", lambda _, findings: partial(write_report, findings=findings))
+    def read(_: "Backend", findings: "Findings") -> Callable[..., None]:
+        from clustering_assets.reports.segment_report import write_report
+
+        return partial(write_report, findings=findings)
+
+    return _report(context, home, retention, reporting, ".html", read)
 
 
 @dg.multi_asset(
@@ -210,47 +219,49 @@ def segment_report(home: Home, retention: Retention, reporting: Reporting) -> dg
     ],
     pool=WAREHOUSE_POOL,
 )
-def segment_report_workbook(home: Home, retention: Retention, reporting: Reporting) -> dg.MaterializeResult[None]:
+def segment_report_workbook(
+    context: dg.AssetExecutionContext, home: Home, retention: Retention, reporting: Reporting
+) -> dg.MaterializeResult[None]:
     """Write the workbook of the report, unless the last one tells the same."""
-    from clustering_assets.reports.segment_workbook import MOST_LISTED, read_content, write_segment_workbook
 
-    written = _report(
-        home,
-        retention,
-        reporting,
-        ".xlsx",
-        lambda backend, findings: partial(write_segment_workbook, content=read_content(backend, findings)),
-    )
-    facts = written.metadata or {}
-    return written._replace(
-        metadata={
-            **facts,
-            "dagster/row_count": min(int(cast("float", facts["customers"])), MOST_LISTED),
+    def read(backend: "Backend", findings: "Findings") -> Callable[..., None]:
+        from clustering_assets.reports.segment_workbook import read_content, write_segment_workbook
+
+        return partial(write_segment_workbook, content=read_content(backend, findings))
+
+    def list_facts(findings: "Findings") -> dict[str, Any]:
+        from clustering_assets.reports.segment_workbook import MOST_LISTED
+
+        return {
+            "dagster/row_count": min(int(findings.key_figure("customers").value or 0), MOST_LISTED),
             "dagster/column_lineage": column_lineage(contract_lineage(CUSTOMER_LIST)),
         }
-    )
+
+    return _report(context, home, retention, reporting, ".xlsx", read, list_facts)
 
 
 def _report(
+    context: dg.AssetExecutionContext,
     home: Home,
     retention: Retention,
     reporting: Reporting,
     suffix: str,
-    reading: Callable[["Backend", "Findings"], Callable[..., None]],
+    read: Callable[["Backend", "Findings"], Callable[..., None]],
+    more_facts: Callable[["Findings"], dict[str, Any]] = lambda _: {},
 ) -> dg.MaterializeResult[None]:
-    """Write a report with what `reading` returns, unless the last one tells the same."""
-    from clustering_assets.reports.findings import read_findings
-    from clustering_assets.reports.segment_report import headline
-    from clustering_assets.reports.wording import Wording
+    """Write a report with what `read` returns, unless the last one tells the same.
+
+    What the tables have to say is read only where it has to be written, or was never shown.
+    """
+    from clustering_assets.reports.findings import read_findings, read_history, read_out_of_time
     from clustering_assets.reports.workbook import newest_export, next_export
 
     with in_one_sentence():
-        now, wording = utc_now(), Wording(reporting.language, reporting.currency)
+        now = utc_now()
         with home.warehouse.connect() as backend:
-            findings = read_findings(backend)
             ids = ids_in(backend, "gold")
             told = [table_version(backend, contract.qualified_name) for contract in _TOLD_OF[3:]]
-            apart = [str(row) for row in (*findings.history, *findings.out_of_time)]
+            apart = [str(row) for row in (*read_history(backend), *read_out_of_time(backend))]
             content = fingerprint(
                 REPORT_VERSION, bronze_version(backend), told, apart, reporting.language, reporting.currency
             )
@@ -260,25 +271,43 @@ def _report(
             newest = newest_export(home.exports, _REPORT, suffix)
             changed = newest is None or table_version(backend, f"exports.{newest.name}") != version
             path = path if newest is None or changed else newest
+            facts = {} if changed else {**shown_before(context, context.asset_key, "path", str(path))}
+            if not facts:
+                findings = read_findings(backend)
+                facts = {**_told(findings, reporting), **more_facts(findings)}
             if changed:
-                write = reading(backend, findings)
+                write = read(backend, findings)
                 record_versions(backend, {f"exports.{path.name}": version})
         if changed:
-            write(path, wording=wording, now=now)
+            write(path, wording=_wording(reporting), now=now)
         _remove_old(home, _REPORT, retention.keep_exports, suffix)
-    figures = {figure.name: figure.value for figure in findings.key_figures if figure.value is not None}
     return dg.MaterializeResult(
         metadata={
+            **facts,
             "path": dg.MetadataValue.path(path),
-            "headline": headline(findings, wording),
-            "language": reporting.language,
-            "currency": reporting.currency,
-            **figures,
             "bytes": path.stat().st_size,
             "changed": changed,
         },
         data_version=dg.DataVersion(version),
     )
+
+
+def _wording(reporting: Reporting) -> "Wording":
+    from clustering_assets.reports.wording import Wording
+
+    return Wording(reporting.language, reporting.currency)
+
+
+def _told(findings: "Findings", reporting: Reporting) -> dict[str, Any]:
+    """Return what a report says first, and its figures."""
+    from clustering_assets.reports.segment_report import headline
+
+    return {
+        "headline": headline(findings, _wording(reporting)),
+        "language": reporting.language,
+        "currency": reporting.currency,
+        **{figure.name: figure.value for figure in findings.key_figures if figure.value is not None},
+    }
 
 
 def published_now(home: Home, database: Database, url: str) -> tuple["Content", "Published"]:

@@ -22,7 +22,7 @@ from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, Sou
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint
-from clustering_assets.warehouse import table, table_version, utc_now
+from clustering_assets.warehouse import row_count, table, table_version, utc_now
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -76,15 +76,14 @@ def silver(
 def _customers(backend: "Backend", as_of: date | None) -> dict[str, Any]:
     """Say how many customers were dropped and what was imputed, per feature and in all."""
     log = table(backend, IMPUTATION_LOG).to_pyarrow().to_pylist()
-    kept = table(backend, CUSTOMER_FEATURES).count().execute()
-    dropped = table(backend, DROPPED_CUSTOMERS).count().execute()
+    kept, dropped = row_count(backend, CUSTOMER_FEATURES), row_count(backend, DROPPED_CUSTOMERS)
     filled = {rule: sum(row["values_filled"] for row in log if row["rule"] == rule) for rule in ("zero", "mean")}
     most = sorted((row for row in log if row["values_filled"]), key=lambda row: -row["values_filled"])[:_MOST_IMPUTED]
-    latest = table(backend, ORDER_LINES).order_date.max().execute()
+    [(latest,)] = backend.con.execute(f"select max(order_date)::date from {ORDER_LINES.qualified_name}").fetchall()
     return {
-        "as_of": str(as_of or latest.date()),
-        "customers_dropped": int(dropped),
-        "customers_dropped_share": float(dropped / (kept + dropped)),
+        "as_of": str(as_of or latest),
+        "customers_dropped": dropped,
+        "customers_dropped_share": dropped / (kept + dropped),
         "values_zero_filled": filled["zero"],
         "values_mean_imputed": filled["mean"],
         "most_imputed": ", ".join(f"{row['feature']} ({row['values_filled'] / kept:.0%})" for row in most) or "nothing",

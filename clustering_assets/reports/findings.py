@@ -541,8 +541,8 @@ def read_findings(backend: Backend, *, most_customers: int = MOST_CUSTOMERS) -> 
         movement=movement,
         customers=_customers(backend, most_customers),
         category_months=_category_months(backend, as_of),
-        history=_history(backend),
-        out_of_time=_out_of_time(backend),
+        history=read_history(backend),
+        out_of_time=read_out_of_time(backend),
         quality=_quality(backend),
     )
 
@@ -813,7 +813,8 @@ def _category_months(backend: Backend, as_of: date | None) -> tuple[CategoryMont
     return tuple(CategoryMonth(**row) for row in rows)
 
 
-def _history(backend: Backend) -> tuple[MonthShare, ...]:
+def read_history(backend: Backend) -> tuple[MonthShare, ...]:
+    """Return the sizes of the segments at the end of past months, the earliest first; empty where none was computed."""
     if not has_table(backend, SEGMENT_HISTORY):
         return ()
     rows = _rows(
@@ -824,7 +825,8 @@ def _history(backend: Backend) -> tuple[MonthShare, ...]:
     return tuple(MonthShare(**row) for row in rows)
 
 
-def _out_of_time(backend: Backend) -> tuple[OutOfTime, ...]:
+def read_out_of_time(backend: Backend) -> tuple[OutOfTime, ...]:
+    """Return how the segments of past days were judged, the latest day first; empty where none was."""
     if not has_table(backend, OUT_OF_TIME_VALIDATION):
         return ()
     selected = ", ".join(name if name != "as_of" else "as_of::date as as_of" for name in OutOfTime.__dataclass_fields__)
