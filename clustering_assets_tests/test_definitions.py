@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from clustering_assets.metadata import PREVIEW_CHARACTERS, PREVIEW_ROWS
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.segmentation.model_file import read_facts
 from clustering_assets.warehouse import has_table
-from clustering_assets_tests.conftest import Shop, materializations
+from clustering_assets_tests.conftest import QUICK, Shop, materializations
 
 Finished = tuple[Shop, dg.ExecuteInProcessResult]
 
@@ -447,7 +448,48 @@ def test_a_day_to_look_from_leaves_later_orders_out(ran: Shop) -> None:
 
 
 def test_the_code_location_loads_nothing_heavy() -> None:
-    heavy = ("sklearn", "matplotlib", "openTSNE", "pandas")
+    heavy = (
+        *("sklearn", "scipy", "skops", "matplotlib", "PIL", "openTSNE", "pandas"),
+        *("xlsxwriter", "openpyxl", "jinja2", "babel", "apprise", "requests"),
+    )
     probe = f"import sys, clustering_assets.definitions; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+_WATCHED_RUN = """
+import os, sys
+opened = []
+def watch(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(os.environ["CLUSTERING_SOURCE_DIR"] + "/"):
+        opened.append(os.path.basename(arguments[0]))
+sys.addaudithook(watch)
+from pathlib import Path
+from clustering_assets.run import main
+assert main(as_json=True, config=Path(sys.argv[1])) == 0
+loaded = [name for name in sys.argv[2:] if name in sys.modules]
+print("loaded", loaded, "opened", sorted(set(opened) - {"source.yaml"}))
+"""
+
+
+def test_a_run_with_nothing_changed_neither_loads_what_fits_and_draws_nor_opens_a_source_file(
+    ran: Shop, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(json.dumps(QUICK))
+    recorded = tmp_path / "dagster"
+    places = {"CLUSTERING_HOME": ran.home, "CLUSTERING_SOURCE_DIR": ran.source, "DAGSTER_HOME": recorded}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    # the first one has to draw, since this instance of Dagster never showed the fit
+    for heavy in (["sklearn", "skops"], ["sklearn", "skops", "scipy", "matplotlib", "openTSNE", "babel"]):
+        done = subprocess.run(
+            [sys.executable, "-c", _WATCHED_RUN, str(config), *heavy], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert '"changed": false' in done.stdout
+        assert done.stdout.splitlines()[-1] == "loaded [] opened []"
+    with dg.DagsterInstance.local_temp(str(recorded)) as instance:
+        for key, name in (("customer_segments", "map"), ("segment_model", "k_distances")):
+            found = instance.fetch_materializations(dg.AssetKey(["gold", key]), limit=2).records
+            before, now = (record.asset_materialization.metadata for record in found if record.asset_materialization)
+            assert before[name] == now[name], "the picture is there again, without having been drawn"
