@@ -15,6 +15,7 @@ from benchmarks.measured import measured
 from benchmarks.sources import LINES_PER_CUSTOMER, SHAPES, copies, export, in_two_files
 
 Figures = dict[str, float]
+DATA = Path(__file__).parents[1] / "data"
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,17 @@ def exports(this: Round) -> Figures:
     }
 
 
+def start(this: Round) -> Figures:
+    """How long it takes until something happens, on the sample: imports, and a run through Dagster against a bare one.
+
+    A bare run calls the same functions one after the other, without metadata, checks of quality and pictures.
+    """
+    figures: Figures = {}
+    for name in ("import", "reload", "first_run", "rerun"):
+        figures |= this.part("starting", name, DATA, this.work / "start")[0]
+    return figures
+
+
 def features(this: Round) -> Figures:
     """The 42 features as expressions on DuckDB, in pandas and in Polars, from the order lines of bronze."""
     lines = this.sources / "bronze" / "lines.parquet"
@@ -197,6 +209,7 @@ SECTIONS: dict[str, Callable[[Round], Figures]] = {
     "big": big,
     "skew": skew,
     "exports": exports,
+    "start": start,
     "segments": segments,
     "map": customer_map,
     "many customers": many_customers,
@@ -324,6 +337,18 @@ def _promises() -> tuple[Promise, ...]:
             for shape in SHAPES
             if shape != "even"
         ),
+        Promise("start", "import of the definitions", _figure("import"), "s", 3),
+        Promise("start", "reload of the code location", _figure("reload"), "s", 5),
+        Promise("start", "a run through Dagster, more", _figure("first run more"), "s", 3, baseline="the same bare"),
+        Promise(
+            "start",
+            "a run through Dagster",
+            _ratio("first run through Dagster", "first run bare"),
+            "x",
+            1.15,
+            baseline="the same bare",
+        ),
+        Promise("start", "a rerun with nothing changed, more", _figure("rerun more"), "s", baseline="the same bare"),
         Promise("exports", "both workbooks", _figure("ours both"), "s", 2),
         Promise(
             "exports",

@@ -19,7 +19,7 @@ from typing import Any
 
 Seconds = dict[str, float]
 
-REPEATS = 3
+REPEATS = 1
 """Times that each is measured; the median counts."""
 
 _WITHOUT_DAGSTER = "bare"
