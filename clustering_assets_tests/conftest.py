@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -36,6 +38,10 @@ class Shop:
     def warehouse(self) -> Warehouse:
         return Warehouse(self.home)
 
+    def copied_to(self, folder: Path) -> Shop:
+        """The same source folder and home once more, to be changed."""
+        return Shop(shutil.copytree(self.source, folder / "source"), shutil.copytree(self.home, folder / "home"))
+
     def run(self, **config: Any) -> dg.ExecuteInProcessResult:
         """Run everything in an instance of its own; a failure is the caller's to look at."""
         defs = build_defs(home=Home(path=str(self.home)), source=SourceFolder(path=str(self.source)))
@@ -61,24 +67,29 @@ def shop(tmp_path: Path) -> Shop:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, dg.ExecuteInProcessResult]:
-    """A small shop and the result of its first run; who changes it leaves it as it was, or takes `ran`."""
-    shop = make_shop(tmp_path_factory.mktemp("finished"))
-    result = shop.run()
-    assert result.success
-    return shop, result
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A small shop that has run once, with `QUICK`; all tests of all workers share it, and who changes it copies it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # whichever worker comes first makes it, and the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            assert make_shop(folder, customers=60, lines=1_500).run().success
+            (folder / "made").touch()
+    return Shop(folder / "source", folder / "home")
 
 
 @pytest.fixture
-def ran(finished: tuple[Shop, dg.ExecuteInProcessResult], tmp_path: Path) -> Shop:
+def ran(finished: Shop, tmp_path: Path) -> Shop:
     """A home of one's own that holds a finished run, over a source folder that all share and nobody changes."""
-    return replace(finished[0], home=shutil.copytree(finished[0].home, tmp_path / "home"))
+    return replace(finished, home=shutil.copytree(finished.home, tmp_path / "home"))
 
 
 @pytest.fixture
-def growing(ran: Shop, tmp_path: Path) -> Shop:
-    """The same with a source folder of one's own, for more files."""
-    return replace(ran, source=shutil.copytree(ran.source, tmp_path / "source"))
+def growing(finished: Shop, tmp_path: Path) -> Shop:
+    """The same with a source folder of one's own, for more files; a copied file counts as a changed one."""
+    return finished.copied_to(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,7 +17,7 @@ from clustering_assets.definitions import build_defs
 from clustering_assets.resources import Home, QualityLimits, SourceFolder
 from clustering_assets.sources import ingestion
 from clustering_assets.warehouse import has_table, table_version
-from clustering_assets_tests.conftest import Shop, make_shop, materializations
+from clustering_assets_tests.conftest import Shop, materializations
 from clustering_assets_tests.sources.bronze import NOW, Bronze, opened, order_lines
 
 FAST = {"ops": {"gold": {"config": {"stability_resamples": 0, "n_clusters": 3}}}}
@@ -61,20 +59,11 @@ def with_a_rate_above_one(impute: Callable[[ir.Table], Any]) -> Callable[[ir.Tab
     return wrong
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    shop = make_shop(tmp_path_factory.mktemp("shop"), customers=60, lines=1_500)
-    assert shop.run(**FAST).success
-    return shop
-
-
 @pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
 def test_a_run_that_would_break_a_contract_leaves_the_last_good_tables(
-    ran: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str
+    growing: Shop, monkeypatch: pytest.MonkeyPatch, layer: str
 ) -> None:
-    shop = Shop(tmp_path / "source", tmp_path / "home")
-    shutil.copytree(ran.source, shop.source)
-    shutil.copytree(ran.home, shop.home)
+    shop = growing
     before = contents(shop)
     more_arrives(shop)
     if layer == "bronze":
@@ -123,7 +112,9 @@ def test_a_refused_load_leaves_nothing_behind_and_can_be_repeated(
     monkeypatch.setattr(
         ingestion,
         "_settle_keys",
-        lambda backend: backend.con.execute("update bronze.order_lines set customer_id = null where order_id = 'O7'"),
+        lambda backend, _: backend.con.execute(
+            "update bronze.order_lines set customer_id = null where order_id = 'O7'"
+        ),
     )
     bronze.write({"more.csv": order_lines({"order_id": "new"})})
     with pytest.raises(ContractBroken, match=r"1 rows: customer_id is null, such as row 9 of lines\.csv"):
@@ -134,9 +125,8 @@ def test_a_refused_load_leaves_nothing_behind_and_can_be_repeated(
     assert bronze.totals()["kept"] == 101
 
 
-def test_the_limit_of_losses_reaches_a_run_and_can_be_lifted_for_one(ran: Shop, tmp_path: Path) -> None:
-    shop = Shop(ran.source, tmp_path / "home")
-    shutil.copytree(ran.home, shop.home)
+def test_the_limit_of_losses_reaches_a_run_and_can_be_lifted_for_one(ran: Shop) -> None:
+    shop = ran
 
     def run(limits: QualityLimits, as_of: str | None = None) -> dg.ExecuteInProcessResult:
         location = build_defs(

@@ -246,9 +246,9 @@ BRONZE, SILVER, GOLD = map(of_layer, ("bronze", "silver", "gold"))
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(finished: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment that ran everything once; each test leaves it with nothing to do."""
-    shop = make_shop(tmp_path_factory.mktemp("deployment"), customers=60, lines=1_500)
+    shop = finished.copied_to(tmp_path_factory.mktemp("deployment"))
     with dg.DagsterInstance.ephemeral() as instance:
         deployment = Deployment(shop, instance)
         assert deployment.asked() == set(), "a fresh deployment is for the source folder's sensor to start"

@@ -14,7 +14,7 @@ from clustering_assets.contracts import MODEL_ASSIGNMENTS, OUT_OF_TIME_VALIDATIO
 from clustering_assets.definitions import build_defs, defs
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.warehouse import replace_table, table
-from clustering_assets_tests.conftest import Shop, make_shop
+from clustering_assets_tests.conftest import Shop
 
 FIT = "(select any_value(model_run_id) from gold.customer_segments)"
 SOMEBODY = "(select min(customer_id) from gold.customer_segments)"
@@ -114,10 +114,9 @@ def validated(**values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def ran(finished: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A small shop in which everything ran, and what would need a longer one is written by hand."""
-    shop = make_shop(tmp_path_factory.mktemp("shop"), customers=60, lines=1_500)
-    assert shop.run().success
+    shop = finished.copied_to(tmp_path_factory.mktemp("shop"))
     location = build_defs(home=Home(path=str(shop.home)), source=SourceFolder(path=str(shop.source)))
     assert location.resolve_job_def("apply_model").execute_in_process().success
     with shop.warehouse.connect() as backend:

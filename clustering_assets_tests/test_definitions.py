@@ -20,7 +20,7 @@ from clustering_assets.metadata import PREVIEW_CHARACTERS, PREVIEW_ROWS
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.segmentation.model_file import read_facts
 from clustering_assets.warehouse import has_table
-from clustering_assets_tests.conftest import QUICK, Shop, materializations
+from clustering_assets_tests.conftest import QUICK, Shop, make_shop, materializations
 
 Finished = tuple[Shop, dg.ExecuteInProcessResult]
 
@@ -44,6 +44,15 @@ OF_THEIR_OWN_JOB = {"gold/model_assignments", "gold/out_of_time_validation", "go
 NOT_CONFIGURED = {"exports/database_tables"}
 
 MODIFIED = {"computed_at", "processed_at", "assigned_at", "fitted_at", "ingested_at", "loaded_at"}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A small shop and the result of its first run; who changes it leaves it as it was, or takes `ran`."""
+    shop = make_shop(tmp_path_factory.mktemp("first"))
+    result = shop.run()
+    assert result.success
+    return shop, result
 
 
 def contents(shop: Shop) -> dict[str, pd.DataFrame]:
@@ -97,15 +106,15 @@ def test_every_table_has_a_blocking_check_of_its_contract() -> None:
     assert checked == {f"{layer}/{name}" for layer in ("bronze", "silver", "gold") for name in ASSETS[layer]}
 
 
-def test_a_run_materializes_everything_and_every_check_passes(finished: Finished) -> None:
-    _, result = finished
+def test_a_run_materializes_everything_and_every_check_passes(first: Finished) -> None:
+    _, result = first
     keys = {f"{layer}/{name}" for layer, names in ASSETS.items() for name in names}
     assert set(materializations(result)) == keys - OF_THEIR_OWN_JOB - NOT_CONFIGURED
     assert all(check.passed for check in result.get_asset_check_evaluations())
 
 
-def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
-    found = materializations(finished[1])
+def test_the_metadata_say_what_the_layers_did(first: Finished) -> None:
+    found = materializations(first[1])
     expected = {
         "bronze/order_lines": ["rows_read", "rows_kept", "rows_rejected", "rows_superseded", "rows_merged"],
         "bronze/rejected_rows": ["rejected_no_customer"],
@@ -148,8 +157,8 @@ def test_the_metadata_say_what_the_layers_did(finished: Finished) -> None:
     assert lines["rows_read"] == sum(count for name, count in lines.items() if name != "rows_read")
 
 
-def test_previews_are_short_and_show_no_customer_id(finished: Finished) -> None:
-    shop, result = finished
+def test_previews_are_short_and_show_no_customer_id(first: Finished) -> None:
+    shop, result = first
     with shop.warehouse.connect() as backend:
         ids = {
             row[0]
@@ -173,8 +182,8 @@ def lineage(metadata: Any, column: str) -> set[str]:
     return {f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps}
 
 
-def test_a_column_can_be_followed_from_the_workbook_to_bronze(finished: Finished) -> None:
-    found = materializations(finished[1])
+def test_a_column_can_be_followed_from_the_workbook_to_bronze(first: Finished) -> None:
+    found = materializations(first[1])
     assert lineage(found["exports/gold_workbook"], "return_rate_scaled") == {"gold/scaled_features.return_rate_scaled"}
     assert lineage(found["gold/scaled_features"], "return_rate_scaled") == {"silver/customer_features.return_rate"}
     # a line is counted by its SKU, which it always has
@@ -200,14 +209,14 @@ def test_the_ui_says_of_a_column_what_it_is_made_of() -> None:
     assert "Made of" not in shown["order_lines.sku"], "it comes from outside"
 
 
-def test_every_feature_has_a_lineage_to_bronze(finished: Finished) -> None:
-    metadata = materializations(finished[1])["silver/customer_features"]
+def test_every_feature_has_a_lineage_to_bronze(first: Finished) -> None:
+    metadata = materializations(first[1])["silver/customer_features"]
     without = {column.name for column in CUSTOMER_FEATURES.columns if not lineage(metadata, column.name)}
     assert without == {"computed_at"}
 
 
-def test_a_second_run_on_the_same_files_changes_no_table(finished: Finished) -> None:
-    shop, _ = finished
+def test_a_second_run_on_the_same_files_changes_no_table(first: Finished) -> None:
+    shop, _ = first
     before = contents(shop)
     exports = sorted((shop.home / "exports").iterdir())
     result = shop.run()
@@ -222,8 +231,8 @@ def test_a_second_run_on_the_same_files_changes_no_table(finished: Finished) -> 
     ("stem", "contract"),
     [("silver_customer_features", CUSTOMER_FEATURES), ("gold_cluster_processed", SCALED_FEATURES)],
 )
-def test_a_workbook_equals_its_table_to_the_last_digit(finished: Finished, stem: str, contract: TableContract) -> None:
-    shop, _ = finished
+def test_a_workbook_equals_its_table_to_the_last_digit(first: Finished, stem: str, contract: TableContract) -> None:
+    shop, _ = first
     [path] = (shop.home / "exports").glob(f"{stem}_????????_??????.xlsx")
     data, dictionary = openpyxl.load_workbook(path).worksheets
     header, *rows = data.iter_rows(values_only=True)
@@ -242,15 +251,23 @@ def test_a_workbook_equals_its_table_to_the_last_digit(finished: Finished, stem:
     assert {row[0] for row in dictionary.iter_rows(values_only=True)} >= set(contract.column_names)
 
 
-def test_new_files_change_what_depends_on_them(growing: Shop) -> None:
-    (growing.source / "more.csv").write_text(
+@pytest.fixture(scope="module")
+def grown(first: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A shop that has run twice, and the result of the second time: over another file, with one more customer."""
+    shop = first[0].copied_to(tmp_path_factory.mktemp("grown"))
+    (shop.source / "more.csv").write_text(
         "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
     )
-    second = growing.run()
-    assert second.success
+    result = shop.run()
+    assert result.success
+    return shop, result
+
+
+def test_new_files_change_what_depends_on_them(grown: Finished) -> None:
+    shop, second = grown
     same = {name for name, metadata in materializations(second).items() if not metadata["changed"].value}
     assert same == {"bronze/forgotten_customers", "bronze/fulfilled_requests"}
-    with growing.warehouse.connect() as backend:
+    with shop.warehouse.connect() as backend:
         found = backend.con.execute(
             "select order_count from silver.customer_features where customer_id = 'new@example.com'"
         ).fetchall()
@@ -263,40 +280,37 @@ def apply_model(shop: Shop, model_run_id: str | None = None) -> dg.ExecuteInProc
     return job.resolve_job_def("apply_model").execute_in_process(run_config=config, raise_on_error=False)
 
 
-def test_an_earlier_model_is_applied_to_the_customers_of_today(finished: Finished, growing: Shop) -> None:
-    first = materializations(finished[1])["gold/segment_model"]["model_run_id"].value
-    (growing.source / "more.csv").write_text(
-        "order_id,customer_id,sku,order_date,quantity,line_value\nN1,new@example.com,S1,2025-06-01,2,19.5\n"
-    )
-    second = growing.run()
+def test_an_earlier_model_is_applied_to_the_customers_of_today(first: Finished, grown: Finished) -> None:
+    shop, second = grown
+    model = str(materializations(first[1])["gold/segment_model"]["model_run_id"].value)
     changes = materializations(second)["gold/segment_changes"]
     assert changes["joined"].value == 1
     assert changes["kept_segment_share"].value > 0.95
     flows = [record.data for record in changes["flows"].records]  # type: ignore[attr-defined]
     assert sum(flow["customers"] for flow in flows) == 201
     assert "new@example.com" not in str(flows)
-    before = contents(growing)
-    result = apply_model(growing, str(first))
+    before = contents(shop)
+    result = apply_model(shop, model)
     assert result.success
     assert all(check.passed for check in result.get_asset_check_evaluations())
     found = materializations(result)["gold/model_assignments"]
-    assert (found["dagster/row_count"].value, found["model_run_id"].value, found["changed"].value) == (201, first, True)
+    assert (found["dagster/row_count"].value, found["model_run_id"].value, found["changed"].value) == (201, model, True)
     assert len(found["feature_drift"].records) == 35  # type: ignore[attr-defined]
-    again = materializations(apply_model(growing, str(first)))["gold/model_assignments"]
+    again = materializations(apply_model(shop, model))["gold/model_assignments"]
     assert again["changed"].value is False
-    newest = materializations(apply_model(growing))["gold/model_assignments"]
+    newest = materializations(apply_model(shop))["gold/model_assignments"]
     assert newest["model_run_id"].value == materializations(second)["gold/segment_model"]["model_run_id"].value
-    for name, rows in contents(growing).items():
+    for name, rows in contents(shop).items():
         if name != "gold.model_assignments":
             pd.testing.assert_frame_equal(rows, before[name])
 
 
-def test_a_model_that_nobody_fitted_ends_in_one_sentence(finished: Finished) -> None:
-    result = apply_model(finished[0], "nothing")
+def test_a_model_that_nobody_fitted_ends_in_one_sentence(first: Finished) -> None:
+    result = apply_model(first[0], "nothing")
     assert not result.success
     [failure] = [event.step_failure_data for event in result.filter_events(lambda event: event.is_step_failure)]
     assert failure.user_failure_data is not None
-    fitted = materializations(finished[1])["gold/segment_model"]["model_run_id"].value
+    fitted = materializations(first[1])["gold/segment_model"]["model_run_id"].value
     assert f"There is no model 'nothing'; there is {fitted} (" in (failure.user_failure_data.description or "")
 
 
@@ -363,11 +377,11 @@ def command(shop: Shop, python: str | Path = sys.executable, **environment: str)
     )
 
 
-def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> None:
+def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop, warm_programs: Path) -> None:
     looks_like_markup = shop.source / "a[" / "red].csv"
     looks_like_markup.parent.mkdir()
     looks_like_markup.write_text("x,y\n1,2\n")
-    done = command(shop)
+    done = command(shop, warm_programs / "python")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"home: {shop.home}"
     for word in (
@@ -403,9 +417,9 @@ def test_the_command_prints_a_summary_and_where_everything_is(shop: Shop) -> Non
     ],
 )
 def test_without_a_usable_row_the_command_says_why_in_one_sentence_and_leaves_the_tables(
-    finished: Finished, warm_programs: Path, tmp_path: Path, files: dict[str, str], sentence: str
+    first: Finished, warm_programs: Path, tmp_path: Path, files: dict[str, str], sentence: str
 ) -> None:
-    shop = finished[0]
+    shop = first[0]
     before = contents(shop)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -439,7 +453,8 @@ def test_a_bad_setting_ends_in_one_sentence(
 
 def test_a_day_to_look_from_leaves_later_orders_out(ran: Shop) -> None:
     as_of = "2024-06-30"
-    result = ran.run(ops={**{"silver": {"config": {"as_of": as_of}}}, "gold": {"config": {"stability_resamples": 0}}})
+    gold = {"config": {"stability_resamples": 0, "max_clusters": 3}}
+    result = ran.run(ops={"silver": {"config": {"as_of": as_of}}, "gold": gold})
     assert result.success
     with ran.warehouse.connect() as backend:
         [(last,)] = backend.con.execute("select max(last_order_date)::date from silver.customer_features").fetchall()

@@ -21,20 +21,12 @@ from clustering_assets.run import _instance
 from clustering_assets.saved_models import find_model
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse, WarehouseUnavailable, utc_now
-from clustering_assets_tests.conftest import Shop, make_shop
+from clustering_assets_tests.conftest import Shop
 from clustering_assets_tests.runs import Runs
 from clustering_assets_tests.test_kill_points import files, tables
 
 MEGABYTE = 1 << 20
 AWAY = r"{path} is damaged \(.*\): put a copy from a backup in its place, or move it and warehouse.duckdb.wal away"
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, runs: Runs) -> Shop:
-    """A shop that has run once; tests work on copies of its home."""
-    shop = make_shop(tmp_path_factory.mktemp("done"), customers=60, lines=1_500)
-    assert runs.run(shop).status == 0
-    return shop
 
 
 class Disk:
@@ -77,18 +69,18 @@ def disk() -> Iterator[MakeDisk]:
 
 
 def test_a_disk_that_is_full_stops_bronze_and_a_larger_one_helps(
-    disk: MakeDisk, runs: Runs, done: Shop, tmp_path: Path
+    disk: MakeDisk, runs: Runs, finished: Shop, tmp_path: Path
 ) -> None:
     full = disk(tmp_path / "disk", MEGABYTE)
-    shop = replace(done, home=full.folder / "home")
+    shop = replace(finished, home=full.folder / "home")
     ended = runs.run(shop)
     assert ended.status == 1
     assert f"The disk of {shop.home} is full" in ended.failures[0]
     assert "free some space and run again" in ended.failures[0]
     full.change(f"size={64 * MEGABYTE}")
     assert runs.run(shop).status == 0
-    assert tables(shop.home)["bronze.order_lines"].equals(tables(done.home)["bronze.order_lines"])
-    assert files(shop.home) == files(done.home)
+    assert tables(shop.home)["bronze.order_lines"].equals(tables(finished.home)["bronze.order_lines"])
+    assert files(shop.home) == files(finished.home)
 
 
 @pytest.mark.parametrize("before", [None, b"what was there"], ids=["new", "replacing"])
@@ -105,8 +97,10 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_workbook(disk: MakeDisk, tmp_pa
     assert {each.name: each.read_bytes() for each in folder.iterdir()} == ({"x.xlsx": before} if before else {})
 
 
-def test_a_disk_that_is_full_leaves_no_half_of_a_model(disk: MakeDisk, runs: Runs, done: Shop, tmp_path: Path) -> None:
-    shop = replace(done, home=shutil.copytree(done.home, tmp_path / "home"))
+def test_a_disk_that_is_full_leaves_no_half_of_a_model(
+    disk: MakeDisk, runs: Runs, finished: Shop, tmp_path: Path
+) -> None:
+    shop = replace(finished, home=shutil.copytree(finished.home, tmp_path / "home"))
     shutil.rmtree(shop.home / "models")
     full = disk(shop.home / "models", 8_192)
     ended = runs.run(shop)
@@ -115,18 +109,18 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_model(disk: MakeDisk, runs: Run
     assert not list(full.folder.iterdir())
     full.change(f"size={MEGABYTE}")
     assert runs.run(shop).status == 0
-    assert files(shop.home) == files(done.home)
+    assert files(shop.home) == files(finished.home)
 
 
-def test_a_home_that_is_read_only_is_named(disk: MakeDisk, runs: Runs, done: Shop, tmp_path: Path) -> None:
+def test_a_home_that_is_read_only_is_named(disk: MakeDisk, runs: Runs, finished: Shop, tmp_path: Path) -> None:
     closed = disk(tmp_path / "disk", 64 * MEGABYTE)
-    shop = replace(done, home=shutil.copytree(done.home, closed.folder / "home"))
+    shop = replace(finished, home=shutil.copytree(finished.home, closed.folder / "home"))
     closed.change("ro")
     ended = runs.run(shop)
     assert ended.status == 1
     assert f"The warehouse {shop.warehouse.path} cannot be opened" in ended.failures[0]
     assert "Read-only file system" in ended.failures[0]
-    nowhere = runs.run(replace(done, home=closed.folder / "new"))
+    nowhere = runs.run(replace(finished, home=closed.folder / "new"))
     assert f"The home folder {closed.folder / 'new'} cannot be written (Read-only file system)" in nowhere.failures[0]
     closed.change("rw")
     assert runs.run(shop).status == 0
@@ -190,15 +184,15 @@ def test_a_log_that_ends_in_the_middle_costs_what_was_not_written_and_nothing_el
 
 
 @pytest.mark.long
-def test_moved_away_a_damaged_warehouse_is_made_anew(runs: Runs, done: Shop, tmp_path: Path) -> None:
-    shop = replace(done, home=shutil.copytree(done.home, tmp_path / "home"))
+def test_moved_away_a_damaged_warehouse_is_made_anew(runs: Runs, finished: Shop, tmp_path: Path) -> None:
+    shop = replace(finished, home=shutil.copytree(finished.home, tmp_path / "home"))
     os.truncate(shop.warehouse.path, 100_000)
     [failure] = runs.run(shop).failures
     assert f"The warehouse {shop.warehouse.path} is damaged" in failure
     assert "Traceback" not in failure
     shop.warehouse.path.rename(tmp_path / "damaged.duckdb")
     assert runs.run(shop).status == 0
-    expected = tables(done.home)
+    expected = tables(finished.home)
     for name, rows in tables(shop.home).items():
         pd.testing.assert_frame_equal(rows, expected[name], obj=name)
 
@@ -206,8 +200,8 @@ def test_moved_away_a_damaged_warehouse_is_made_anew(runs: Runs, done: Shop, tmp
 # -------------------------------------------------------------------------------------------------------------- clocks
 
 
-def test_a_clock_that_was_set_back_mixes_nothing_up(runs: Runs, done: Shop, tmp_path: Path) -> None:
-    shop = Shop(shutil.copytree(done.source, tmp_path / "source"), shutil.copytree(done.home, tmp_path / "home"))
+def test_a_clock_that_was_set_back_mixes_nothing_up(runs: Runs, finished: Shop, tmp_path: Path) -> None:
+    shop = finished.copied_to(tmp_path)
     first = newest_export(shop.home / "exports", "silver_customer_features")
     write(generate(20, 400, seed=12), tmp_path / "more", "returns_export", "csv")
     for path in (tmp_path / "more").iterdir():

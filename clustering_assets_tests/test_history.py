@@ -19,7 +19,7 @@ from clustering_assets.metadata import asset_key
 from clustering_assets.pseudonyms import pseudonym
 from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.warehouse import Warehouse
-from clustering_assets_tests.conftest import QUICK, Shop, make_shop
+from clustering_assets_tests.conftest import Shop
 
 MARCH = Month(date(2025, 3, 1))
 SPAN = (date(2025, 2, 10), date(2025, 12, 20))
@@ -107,12 +107,9 @@ def test_moves_between_months_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, dg.DagsterInstance]]:
-    shop = make_shop(tmp_path_factory.mktemp("shop"), customers=60, lines=1_500)
+def ran(finished: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, dg.DagsterInstance]]:
     with dg.DagsterInstance.ephemeral() as instance:
-        result = deployed(shop).resolve_job_def("everything").execute_in_process(instance=instance, run_config=QUICK)
-        assert result.success
-        yield shop, instance
+        yield finished.copied_to(tmp_path_factory.mktemp("shop")), instance
 
 
 def deployed(shop: Shop, **settings: Any) -> dg.Definitions:
