@@ -307,7 +307,7 @@ def _season(lines: Lines, days: list[int]) -> Row:
     quarters = [(line.order_date.month - 1) // 3 for line in lines]
     returned = [quarter for quarter, line in zip(quarters, lines, strict=True) if line.returned]
     return {
-        f"seasonal_{name}_variation": statistics.pstdev(counts) / _mean(counts) if any(counts) else None
+        f"seasonal_{name}_variation": statistics.pstdev(counts) / statistics.fmean(counts) if any(counts) else None
         for name, kept in (("order", quarters), ("return", returned))
         for counts in [[kept.count(quarter) for quarter in range(4)]]
     }
@@ -345,8 +345,9 @@ def _impute(features: pd.DataFrame) -> pd.DataFrame:
     for column in CUSTOMER_FEATURES.columns:
         if column.imputation in (Imputation.ZERO, Imputation.MEAN):
             fill = 0.0 if column.imputation is Imputation.ZERO else features[column.name].mean()
+            missing = features[column.name].isna()
             for row in features.index:
-                if pd.isna(features.at[row, column.name]):
+                if missing.at[row]:
                     features.at[row, column.name] = fill
     return features
 

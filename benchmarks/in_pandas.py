@@ -77,7 +77,7 @@ def features(file: Path) -> pd.DataFrame:
         _season(lines[lines["returned"]], "return"),
         _trend(lines),
     ]
-    measured = measured.join(parts)
+    measured = measured.join([*parts])
     for name in ("return_streak_count", "adjacent_order_count", "adjacent_return_count"):
         measured[name] = measured[name].fillna(0)
     for name in ("seasonal_order_variation", "seasonal_return_variation"):
@@ -88,7 +88,8 @@ def features(file: Path) -> pd.DataFrame:
 
 
 def _day(moments: pd.Series) -> pd.Series:
-    return (moments.dt.normalize() - pd.Timestamp(0)).dt.days
+    days: pd.Series = (moments.dt.normalize() - pd.Timestamp(0)).dt.days
+    return days
 
 
 def _streaks(orders: pd.DataFrame) -> pd.DataFrame:

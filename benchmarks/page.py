@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,21 +33,37 @@ def write_page(saved: Mapping[str, Any]) -> None:
     saved
         Section -> what ``results.json`` has of it.
     """
+    (DOCS / "benchmarks.md").write_text(page_of(saved))
+    for name in _PLOTS:
+        if name in saved:
+            _plot(name, saved[name]["rounds"], DOCS / _image(name))
+
+
+def page_of(saved: Mapping[str, Any]) -> str:
+    """Return the text of the page; the sections stand in their own order."""
     sections = [name for name in SECTIONS if name in saved]
     parts = [_HEAD.format(**saved[sections[0]]["machine"])]
     for name in sections:
-        rounds: Sequence[Mapping[str, float]] = saved[name]["rounds"]
-        parts.append(f"## {name.capitalize()}\n\n{SECTIONS[name].__doc__}\n\n{_table(name, rounds)}")
+        parts.append(f"## {name.capitalize()}\n\n{_said_of(name)}\n\n{_table(name, saved[name]['rounds'])}")
         if name in _PLOTS:
-            file = f"benchmark_{name.replace(' ', '_')}.svg"
-            _plot(name, rounds, DOCS / "images" / file)
-            parts.append(f"![{_ALTERNATIVE_TEXTS[name]}](images/{file})\n")
-    (DOCS / "benchmarks.md").write_text("\n".join(parts))
+            parts.append(f"![{_ALTERNATIVE_TEXTS[name]}]({_image(name)})\n")
+    return "\n".join(parts)
+
+
+def _said_of(section: str) -> str:
+    return inspect.getdoc(SECTIONS[section]) or ""
+
+
+def _image(section: str) -> str:
+    return f"images/benchmark_{section.replace(' ', '_')}.svg"
 
 
 def _table(section: str, rounds: Sequence[Mapping[str, float]]) -> str:
     promises = [promise for promise in PROMISES if promise.section == section]
-    lines = [f"| what | target | measured, {len(rounds)} rounds | baseline | |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        f"| what | target | measured, {len(rounds)} round{'s' * (len(rounds) > 1)} | baseline | |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     lines += [_row(promise, [promise.value(figures) for figures in rounds]) for promise in promises]
     if not promises:
         names = list(rounds[0])

@@ -304,7 +304,7 @@ def _times_faster_usually(figures: Mapping[str, float]) -> float:
     """Extend the last ratio to the usual number of lines, by how much faster the earlier way grows."""
     most = max(_lines(name) for name in figures if name.startswith("earlier, "))
     growth = exponent(figures, "earlier") - exponent(figures, "ours")
-    return _times_faster(figures) * (figures["usual lines"] / most) ** growth
+    return _times_faster(figures) * math.pow(figures["usual lines"] / most, growth)
 
 
 @cache

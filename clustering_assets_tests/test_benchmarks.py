@@ -1,0 +1,57 @@
+"""What the benchmarks make of raw figures: growth, bounds, and what became worse."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import pytest
+
+from benchmarks.page import DOCS, page_of
+from benchmarks.run import RESULTS
+from benchmarks.sections import PROMISES, SECTIONS, Promise, exponent
+
+
+@pytest.mark.parametrize("growth", [0.5, 1.0, 2.0])
+def test_the_exponent_of_a_power_is_found_whatever_its_factor(growth: float) -> None:
+    times = {f"time, {lines:,} lines": 3e-6 * lines**growth for lines in (500_000, 1_000_000, 16_000_000)}
+    assert exponent({**times, "times, 7 lines": 1.0, "memory, 5 lines": 2.0}, "time") == pytest.approx(growth)
+
+
+def promise(**bounds: float) -> Promise:
+    return Promise("tables", "something", lambda figures: figures["one"], "x", **bounds)
+
+
+@pytest.mark.parametrize(("bounds", "value", "kept"), [
+    ({"at_most": 1.25}, 1.25, True),
+    ({"at_most": 1.25}, 1.26, False),
+    ({"at_most": 0}, 1.0, False),
+    ({"at_most": 0}, 0.0, True),
+    ({"at_least": 30}, 30.0, True),
+    ({"at_least": 30}, 29.9, False),
+    ({}, 7.0, None),
+])  # fmt: skip
+def test_a_promise_is_kept_up_to_its_bound(bounds: dict[str, float], value: float, kept: bool | None) -> None:
+    assert promise(**bounds).is_kept(value) is kept
+
+
+def test_worse_is_more_of_what_has_to_be_little_and_less_of_what_has_to_be_much() -> None:
+    little, much = promise(at_most=1.25), promise(at_least=30)
+    assert little.got_worse(1.0, 1.25) == pytest.approx(0.25)
+    assert little.got_worse(1.25, 1.0) < 0
+    assert much.got_worse(50, 40) == pytest.approx(0.25)
+    assert much.got_worse(40, 50) < 0
+
+
+def test_every_promise_is_measured_by_a_section() -> None:
+    assert {each.section for each in PROMISES} <= {*SECTIONS}
+
+
+def test_the_page_is_what_the_saved_figures_come_to() -> None:
+    saved = json.loads(RESULTS.read_text())
+    assert page_of(saved) == (DOCS / "benchmarks.md").read_text()
+    for section, found in saved.items():
+        for each in PROMISES:
+            if each.section == section:
+                assert found["measured"][each.what] == statistics.median(map(each.value, found["rounds"]))
+                assert f"| {each.what} |" in page_of({section: found})
