@@ -267,7 +267,7 @@ def has_table(backend: Backend, contract: TableContract) -> bool:
 
 
 def is_there(backend: Backend, schema: str, name: str) -> bool:
-    """Whether a schema has a table of that name; a run asks hundreds of times, and Ibis takes more than twice as long."""
+    """Whether a schema has a table of that name; asked hundreds of times in a run; Ibis takes twice as long."""
     query = "from duckdb_tables() where database_name = current_database() and schema_name = $1 and table_name = $2"
     return backend.con.execute(query, [schema, name]).fetchone() is not None
 
