@@ -38,7 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     saved: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     console, worse = Console(), []
-    for name in given.only or [name for name in SECTIONS if name not in ASKED_FOR]:
+    for name in given.only or [name for name in SECTIONS if name not in ASKED_FOR[given.size]]:
         rounds = _measure(name, given.size, 1 if name in ONCE else given.repeats)
         rows = [(promise, _values(promise, rounds)) for promise in PROMISES if promise.section == name]
         console.print(_table(name, rows, is_judged=given.size == "full"))

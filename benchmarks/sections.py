@@ -219,8 +219,11 @@ SECTIONS: dict[str, Callable[[Round], Figures]] = {
 }
 ONCE = frozenset({"big", "many customers", "other projects"})
 """Sections of which one round is made, whatever is asked for: they take many minutes."""
-ASKED_FOR = frozenset({"other projects"})
-"""Sections that are measured only where they are named."""
+ASKED_FOR = {
+    "full": frozenset({"other projects"}),
+    "small": frozenset({"other projects", "start", "segments", "map", "many customers", "earlier way", "features"}),
+}
+"""Sections of a size that are measured only where they are named: tests and ``make evaluate`` run most of them too."""
 
 
 @dataclass(frozen=True)
