@@ -29,7 +29,7 @@ STEPS = [
     Step("clustering_assets.silver:record_versions"),
     Step("skops.io:dump", after=True),
     Step("clustering_assets.gold:save_model", after=True),
-    Step("clustering_assets.gold:record_versions", call=2),
+    Step("clustering_assets.gold:record_versions"),
     Step("clustering_assets.reports.workbook:_rows_as_xml"),
     Step(REPLACE, ending=".xlsx"),
 ]
