@@ -27,28 +27,6 @@ if TYPE_CHECKING:
 QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
 
 
-LONGEST = (
-    "test_operations",
-    "test_ui",
-    "test_definitions",
-    "test_deployment",
-    "test_command_line",
-    "test_pseudonyms",
-    "test_kill_points",
-    "test_concurrency",
-    "test_faults",
-    "test_soak",
-    "test_personal_data",
-    "test_automation",
-)
-"""Modules that take longest: they begin first, so that at the end no processor waits for one of them."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-
-
 @dataclass(frozen=True)
 class Shop:
     """A source folder, the home that a run fills, and how to run."""
