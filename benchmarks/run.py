@@ -40,7 +40,9 @@ def main() -> int:
     console, worse = Console(), []
     for name in given.only or [name for name in SECTIONS if name not in ASKED_FOR[given.size]]:
         rounds = _measure(name, given.size, 1 if name in ONCE else given.repeats)
-        rows = [(promise, _values(promise, rounds)) for promise in PROMISES if promise.section == name]
+        rows = [
+            (promise, [promise.value(figures) for figures in rounds]) for promise in PROMISES if promise.section == name
+        ]
         console.print(_table(name, rows, is_judged=given.size == "full"))
         before = saved.get(name, {})
         if given.size == "full":
@@ -70,10 +72,6 @@ def _measure(section: str, size: str, repeats: int) -> list[Figures]:
         this = Round(SIZES[size], Path(folder) / "sources", Path(folder) / "work")
         this.sources.mkdir()
         return [SECTIONS[section](this) for _ in range(repeats)]
-
-
-def _values(promise: Promise, rounds: Sequence[Figures]) -> list[float]:
-    return [promise.value(figures) for figures in rounds]
 
 
 def _table(section: str, rows: Sequence[tuple[Promise, list[float]]], *, is_judged: bool) -> Table:

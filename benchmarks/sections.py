@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from benchmarks.measured import measured
@@ -310,96 +309,90 @@ def _times_faster_usually(figures: Mapping[str, float]) -> float:
     return _times_faster(figures) * math.pow(figures["usual lines"] / most, growth)
 
 
-@cache
-def _promises() -> tuple[Promise, ...]:
-    bare = "`create table as select * from read_csv` of the same file"
-    return (
-        Promise("tables", "bronze and silver", _ratio("bronze and silver", "bare import"), "x", 1.25, baseline=bare),
-        Promise("tables", "bronze alone", _ratio("bronze", "bare import"), "x", baseline=bare),
-        Promise("tables", "silver alone", _ratio("silver", "bare import"), "x", 0.4, baseline=bare),
-        Promise("tables", "bronze and silver, peak memory", _figure("bronze_and_silver peak"), "GB", 2),
-        Promise("tables", "bronze with nothing changed", _figure("rerun"), "s", 5),
-        Promise(
-            "one more file",
-            "bronze, one file of 1 % more",
-            _ratio("one more file", "first load"),
-            "x",
-            0.1,
-            baseline="the load of the other 99 %",
-        ),
-        Promise("one more file", "rows that differ from a full run", _figure("rows that differ"), "", 0),
-        Promise("growth", "time over lines", lambda found: exponent(found, "bronze and silver"), "exponent", 1.05),
-        Promise(
-            "growth", "memory over lines", lambda found: exponent(found, "bronze_and_silver peak"), "exponent", 0.8
-        ),
-        Promise("big", "50 M lines", _times_linear, "x", 1.3, baseline="the time of 4.5 M lines, times 11.1"),
-        Promise("big", "50 M lines, spilled", _figure("big gigabytes spilled"), "GB"),
-        Promise("big", "50 M lines, peak memory", _figure("big bronze_and_silver peak"), "GB"),
-        *(
-            Promise("skew", shape, _ratio(shape, "even"), "x", 1.5, baseline="the same lines, even")
-            for shape in SHAPES
-            if shape != "even"
-        ),
-        Promise("start", "import of the definitions", _figure("import"), "s", 3),
-        Promise("start", "reload of the code location", _figure("reload"), "s", 5),
-        Promise("start", "a run through Dagster, more", _figure("first run more"), "s", 3, baseline="the same bare"),
-        Promise(
-            "start",
-            "a run through Dagster",
-            _ratio("first run through Dagster", "first run bare"),
-            "x",
-            1.15,
-            baseline="the same bare",
-        ),
-        Promise("start", "a rerun with nothing changed, more", _figure("rerun more"), "s", baseline="the same bare"),
-        Promise("exports", "both workbooks", _figure("ours both"), "s", 2),
-        Promise(
-            "exports",
-            "against pandas",
-            _ratio("ours both", "pandas both"),
-            "x",
-            0.25,
-            baseline="`to_excel` with openpyxl of the same tables",
-        ),
-        Promise("exports", "more memory than the tables take", _figure("ours megabytes of memory"), "MB", 300),
-        Promise("segments", "segmentation of 15,000 customers", _figure("hybrid seconds"), "s", 20),
-        Promise(
-            "segments",
-            "segmentation against a plain one",
-            _ratio("hybrid seconds", "plain seconds"),
-            "x",
-            1,
-            baseline="scikit-learn's DBSCAN, and K-means for 2 to 13 segments with silhouettes",
-        ),
-        Promise("segments", "agreement with the truth", _figure("hybrid agreement"), ""),
-        Promise("segments", "agreement with the truth, the plain one", _figure("plain agreement"), ""),
-        Promise("segments", "silhouette", _figure("hybrid silhouette, own space"), ""),
-        Promise("segments", "silhouette, the plain one", _figure("plain silhouette, own space"), ""),
-        Promise("segments", "share of noise", _figure("hybrid share of noise"), ""),
-        Promise("segments", "share of noise, the plain one", _figure("plain share of noise"), ""),
-        Promise("map", "map of 15,000 customers", _figure("seconds"), "s", 15),
-        Promise("map", "trustworthiness, 12 neighbours", _figure("trustworthiness"), "", at_least=0.97),
-        Promise("many customers", "segmentation and map of a million", _figure("seconds"), "s", 600),
-        Promise("many customers", "peak memory", _figure("peak"), "GB", 8),
-        Promise(
-            "earlier way",
-            "speed at 0.5 M lines",
-            _times_faster,
-            "times",
-            at_least=30,
-            baseline="pandas, row inserts with a key, a self-join, loops",
-        ),
-        Promise(
-            "earlier way",
-            "speed at 4.5 M lines, by the growth of both",
-            _times_faster_usually,
-            "times",
-            at_least=30,
-            baseline="the same",
-        ),
-        Promise("features", "features", _ratio("ibis", "pandas"), "x", baseline="pandas groupby, without a loop"),
-        Promise("features", "features, against Polars", _ratio("ibis", "polars"), "x", baseline="Polars, lazy"),
-    )
+_BARE = "`create table as select * from read_csv` of the same file"
 
-
-PROMISES: Sequence[Promise] = _promises()
+PROMISES: Sequence[Promise] = (
+    Promise("tables", "bronze and silver", _ratio("bronze and silver", "bare import"), "x", 1.25, baseline=_BARE),
+    Promise("tables", "bronze alone", _ratio("bronze", "bare import"), "x", baseline=_BARE),
+    Promise("tables", "silver alone", _ratio("silver", "bare import"), "x", 0.4, baseline=_BARE),
+    Promise("tables", "bronze and silver, peak memory", _figure("bronze_and_silver peak"), "GB", 2),
+    Promise("tables", "bronze with nothing changed", _figure("rerun"), "s", 5),
+    Promise(
+        "one more file",
+        "bronze, one file of 1 % more",
+        _ratio("one more file", "first load"),
+        "x",
+        0.1,
+        baseline="the load of the other 99 %",
+    ),
+    Promise("one more file", "rows that differ from a full run", _figure("rows that differ"), "", 0),
+    Promise("growth", "time over lines", lambda found: exponent(found, "bronze and silver"), "exponent", 1.05),
+    Promise("growth", "memory over lines", lambda found: exponent(found, "bronze_and_silver peak"), "exponent", 0.8),
+    Promise("big", "50 M lines", _times_linear, "x", 1.3, baseline="the time of 4.5 M lines, times 11.1"),
+    Promise("big", "50 M lines, spilled", _figure("big gigabytes spilled"), "GB"),
+    Promise("big", "50 M lines, peak memory", _figure("big bronze_and_silver peak"), "GB"),
+    *(
+        Promise("skew", shape, _ratio(shape, "even"), "x", 1.5, baseline="the same lines, even")
+        for shape in SHAPES
+        if shape != "even"
+    ),
+    Promise("start", "import of the definitions", _figure("import"), "s", 3),
+    Promise("start", "reload of the code location", _figure("reload"), "s", 5),
+    Promise("start", "a run through Dagster, more", _figure("first run more"), "s", 3, baseline="the same bare"),
+    Promise(
+        "start",
+        "a run through Dagster",
+        _ratio("first run through Dagster", "first run bare"),
+        "x",
+        1.15,
+        baseline="the same bare",
+    ),
+    Promise("start", "a rerun with nothing changed, more", _figure("rerun more"), "s", baseline="the same bare"),
+    Promise("exports", "both workbooks", _figure("ours both"), "s", 2),
+    Promise(
+        "exports",
+        "against pandas",
+        _ratio("ours both", "pandas both"),
+        "x",
+        0.25,
+        baseline="`to_excel` with openpyxl of the same tables",
+    ),
+    Promise("exports", "more memory than the tables take", _figure("ours megabytes of memory"), "MB", 300),
+    Promise("segments", "segmentation of 15,000 customers", _figure("hybrid seconds"), "s", 20),
+    Promise(
+        "segments",
+        "segmentation against a plain one",
+        _ratio("hybrid seconds", "plain seconds"),
+        "x",
+        1,
+        baseline="scikit-learn's DBSCAN, and K-means for 2 to 13 segments with silhouettes",
+    ),
+    Promise("segments", "agreement with the truth", _figure("hybrid agreement"), ""),
+    Promise("segments", "agreement with the truth, the plain one", _figure("plain agreement"), ""),
+    Promise("segments", "silhouette", _figure("hybrid silhouette, own space"), ""),
+    Promise("segments", "silhouette, the plain one", _figure("plain silhouette, own space"), ""),
+    Promise("segments", "share of noise", _figure("hybrid share of noise"), ""),
+    Promise("segments", "share of noise, the plain one", _figure("plain share of noise"), ""),
+    Promise("map", "map of 15,000 customers", _figure("seconds"), "s", 15),
+    Promise("map", "trustworthiness, 12 neighbours", _figure("trustworthiness"), "", at_least=0.97),
+    Promise("many customers", "segmentation and map of a million", _figure("seconds"), "s", 600),
+    Promise("many customers", "peak memory", _figure("peak"), "GB", 8),
+    Promise(
+        "earlier way",
+        "speed at 0.5 M lines",
+        _times_faster,
+        "times",
+        at_least=30,
+        baseline="pandas, row inserts with a key, a self-join, loops",
+    ),
+    Promise(
+        "earlier way",
+        "speed at 4.5 M lines, by the growth of both",
+        _times_faster_usually,
+        "times",
+        at_least=30,
+        baseline="the same",
+    ),
+    Promise("features", "features", _ratio("ibis", "pandas"), "x", baseline="pandas groupby, without a loop"),
+    Promise("features", "features, against Polars", _ratio("ibis", "polars"), "x", baseline="Polars, lazy"),
+)
