@@ -16,10 +16,10 @@ ui: $(VENV)/run-ready $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on 127.0.0
 
 test: $(VENV)/test-ready  ## lint, types and tests
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
 
 coverage: $(VENV)/test-ready  ## the tests, and which lines they reach: slower, since every line is counted
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term $(PYTEST_ARGS)
 
 test-long: $(VENV)/test-ready  ## the tests that take minutes each: kill points, mutated files, a simulated year
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,44 @@ from clustering_assets.resources import Home, SourceFolder
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse
 from clustering_assets_tests.postgresql import Server, programs, running_server
+from clustering_assets_tests.warm_python import QUICK_GOLD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from clustering_assets_tests.runs import Runs
 
-QUICK = {"ops": {"gold": {"config": {"stability_resamples": 2, "max_clusters": 4}}}}
+QUICK = {"ops": {"gold": {"config": QUICK_GOLD}}}
+
+LONGEST = (
+    "test_operations",
+    "test_ui",
+    "test_definitions",
+    "test_kill_points",
+    "test_deployment",
+    "test_command_line",
+    "test_faults",
+    "test_pseudonyms",
+    "test_personal_data",
+    "test_concurrency",
+    "test_fuzz",
+    "test_soak",
+    "test_readers",
+    "test_automation",
+)
+"""Modules that take longest: they begin first, so that at the end no worker is left alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Half as many workers again as there are processors, since many tests wait for servers and other processes."""
+    processors = yield
+    return processors if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else processors * 3 // 2
 
 
 @dataclass(frozen=True)
@@ -42,10 +73,13 @@ class Shop:
         """The same source folder and home once more, to be changed."""
         return Shop(shutil.copytree(self.source, folder / "source"), shutil.copytree(self.home, folder / "home"))
 
-    def run(self, **config: Any) -> dg.ExecuteInProcessResult:
-        """Run everything in an instance of its own; a failure is the caller's to look at."""
+    def run(self, *, only: str = "", **config: Any) -> dg.ExecuteInProcessResult:
+        """Run everything, or one layer alone, in an instance of its own; a failure is the caller's to look at."""
         defs = build_defs(home=Home(path=str(self.home)), source=SourceFolder(path=str(self.source)))
-        return defs.resolve_job_def("everything").execute_in_process(run_config=config or QUICK, raise_on_error=False)
+        job = defs.resolve_job_def("everything")
+        keys = [key for key in job.asset_layer.executable_asset_keys if key.path[0] == only] if only else None
+        config = config or ({} if only else QUICK)
+        return job.execute_in_process(run_config=config, raise_on_error=False, asset_selection=keys)
 
 
 def materializations(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
@@ -120,9 +154,13 @@ def runs() -> Iterator[Runs]:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The Chromium of the machine, without a window; skipped where none is installed."""
+    """The Chromium of the machine, without a window; skipped where none is installed.
+
+    It is closed with the module that uses it: as long as it is open, an event loop runs in this thread, so that
+    `asyncio.run` refuses to work in the tests that follow.
+    """
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
