@@ -2,7 +2,8 @@
 
 The size ``full`` is the one that the targets are about; ``small`` shows in a minute that the benchmarks work. What got
 worse by more than a fifth than what was saved last is listed at the end; nothing fails because of it, since machines
-differ. ``--save`` keeps the figures of the sections that were measured, and writes the page of the documents anew.
+differ. ``--save`` keeps the figures of the sections that were measured, and writes the page of the documents anew; it
+is refused with the size ``small``, whose figures say nothing about the targets.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ def main() -> int:
     parser.add_argument("--only", choices=SECTIONS, nargs="+", help="sections to measure (default: nearly all)")
     parser.add_argument("--save", action="store_true", help=f"keep the figures in {RESULTS.name} and on the page")
     given = parser.parse_args()
+    if given.save and given.size != "full":
+        parser.error(
+            f"--save keeps figures of the full size, and those of the size {given.size} say nothing about the targets: "
+            "leave --save or --size out"
+        )
     saved: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     console, worse = Console(), []
     for name in given.only or [name for name in SECTIONS if name not in ASKED_FOR[given.size]]:

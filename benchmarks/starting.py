@@ -117,7 +117,6 @@ def _by_turns(name: str, source: Path, work: Path, *, again: bool) -> Seconds:
 
 def in_this_process(source: Path, home: Path) -> Seconds:
     """Call what the assets and their checks call, without Dagster and without the metadata that only it shows."""
-    from clustering_assets.config import GoldConfig
     from clustering_assets.conformance import violations
     from clustering_assets.contracts import (
         ALL_TABLES,
@@ -126,6 +125,7 @@ def in_this_process(source: Path, home: Path) -> Seconds:
         WORKBOOKS,
     )
     from clustering_assets.integrity import IDENTITIES
+    from clustering_assets.run_config import GoldConfig
     from clustering_assets.silver import write_silver
     from clustering_assets.sources.ingestion import bronze_version, ingest
     from clustering_assets.versions import fingerprint
@@ -144,16 +144,10 @@ def in_this_process(source: Path, home: Path) -> Seconds:
         with warehouse.connect() as backend:
             customers = table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas()
             imputed = table(backend, IMPUTED_FEATURES).to_pandas().set_index("customer_id")["imputed"]
-        settings: dict[str, Any] = GoldConfig().model_dump()
         found = segment(
             customers,
             imputed,
-            map_parameters={
-                "perplexity": settings.pop("map_perplexity"),
-                "max_landmarks": settings.pop("map_landmarks"),
-            },
-            stability_resamples=settings.pop("stability_resamples"),
-            parameters=settings,
+            **GoldConfig().arguments(),
             earlier=None,
             input_version=version,
             model_run_id=version,

@@ -8,8 +8,6 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 from clustering_assets.checks import CHECKS
 from clustering_assets.resources import Retention
@@ -52,6 +50,10 @@ def _newest_verdicts(instance: dg.DagsterInstance, checks: Iterable[dg.AssetChec
 
 def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
     """Delete a run as Dagster does, and what that leaves: its verdicts, its logs and the file of its events."""
+    # not loaded with the code location: SQLAlchemy and Alembic take half a second
+    from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     events = instance.event_log_storage
     instance.delete_run(run_id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import ibis.expr.operations as ops
@@ -12,7 +14,9 @@ Leaves = frozenset[tuple[str, str]]
 """(table, column) pairs."""
 
 
-def column_lineage(expr: ir.Table) -> dict[str, Leaves]:
+def column_lineage(
+    expr: ir.Table, known: Mapping[str, Mapping[str, Leaves]] = MappingProxyType({})
+) -> dict[str, Leaves]:
     """Trace each column of an expression back to the tables that it reads.
 
     What a value is computed from counts: the arguments of functions, the conditions of case expressions, the order and
@@ -23,6 +27,8 @@ def column_lineage(expr: ir.Table) -> dict[str, Leaves]:
     ----------
     expr
         Table expression over unbound, in-memory or database tables.
+    known
+        Table -> lineage of its columns, of tables that were made of others: the trace goes on from there.
 
     Returns
     -------
@@ -34,15 +40,19 @@ def column_lineage(expr: ir.Table) -> dict[str, Leaves]:
     NotImplementedError
         If the expression contains a relation whose columns cannot be traced, such as raw SQL.
     """
-    traced: dict[str, Leaves] = expr.op().map(_trace)[expr.op()]
+    traced: dict[str, Leaves] = expr.op().map(partial(_trace, known))[expr.op()]
     return traced
 
 
-def _trace(node: ops.Node, results: Mapping[ops.Node, Any], /, **_: object) -> Any:
+def _trace(
+    known: Mapping[str, Mapping[str, Leaves]], node: ops.Node, results: Mapping[ops.Node, Any], /, **_: object
+) -> Any:
     """Give the leaves of a value, or for a relation those of each of its columns, from the results of its inputs."""
     match node:
         case ops.SQLQueryResult() | ops.SQLStringView():
             raise NotImplementedError(f"cannot trace the columns of a {type(node).__name__}")
+        case ops.PhysicalTable() if node.name in known:
+            return known[node.name]
         case ops.PhysicalTable():
             return {name: frozenset({(node.name, name)}) for name in node.schema}
         case ops.Project() | ops.Aggregate() | ops.JoinChain():

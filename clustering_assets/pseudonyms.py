@@ -21,9 +21,6 @@ from clustering_assets.warehouse import has_table, record_versions, table_versio
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
-LEAST_KEY_LENGTH = 16
-"""Characters of a key. E-mail addresses can be guessed one by one: it is the key that must not be."""
-
 DIGITS = 32
 """Hexadecimal digits of a pseudonym: 128 bits, so that two of 10 million customers share one once in 10^25 times."""
 

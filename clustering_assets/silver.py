@@ -22,7 +22,7 @@ from clustering_assets.contracts import (
 )
 from clustering_assets.features.customer_features import customer_features
 from clustering_assets.imputation import impute
-from clustering_assets.lineage import column_lineage
+from clustering_assets.lineage import Leaves, column_lineage
 from clustering_assets.pseudonyms import (
     CLEAR,
     has_customers,
@@ -65,15 +65,16 @@ def silver_lineage() -> dict[TableContract, dict[str, frozenset[tuple[str, str]]
     not make every feature one of those metrics.
     """
     lines = ibis.table({column.name: column.type for column in ORDER_LINES.columns}, name=ORDER_LINES.qualified_name)
-    unimputed: list[ir.Table] = []
+    kept: dict[str, dict[str, Leaves]] = {}
 
-    def seen(rows: ir.Table, name: str) -> ir.Table:
-        if name == "unimputed_features":
-            unimputed.append(rows)
-        return rows
+    def keep(rows: ir.Table, name: str) -> ir.Table:
+        # as where silver is written, a table in the place of what it is made of: that is traced once, and not in all
+        kept[name] = column_lineage(rows, kept)
+        return ibis.table(rows.schema(), name=name)
 
-    tables = silver_tables(lines, None, seen)
-    return {contract: column_lineage(rows) for contract, rows in {**tables, CUSTOMER_FEATURES: unimputed[0]}.items()}
+    tables = silver_tables(lines, None, keep)
+    lineage = {contract: column_lineage(rows, kept) for contract, rows in tables.items()}
+    return {**lineage, CUSTOMER_FEATURES: kept["unimputed_features"]}
 
 
 def write_silver(

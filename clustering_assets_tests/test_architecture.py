@@ -21,7 +21,6 @@ ORCHESTRATION = {
     "checks",
     "clean_up",
     "cli",
-    "config",
     "definitions",
     "doctor",
     "failures",
@@ -29,11 +28,13 @@ ORCHESTRATION = {
     "metadata",
     "resources",
     "run",
+    "run_config",
     "watch",
 }
 """The parts that may know Dagster."""
 
 BELOW = {
+    "config": set(),
     "contracts": set(),
     "versions": set(),
     "lineage": set(),

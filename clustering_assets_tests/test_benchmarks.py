@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 
 import pytest
 
 from benchmarks.page import DOCS, page_of
-from benchmarks.run import RESULTS
+from benchmarks.run import RESULTS, main
 from benchmarks.sections import PROMISES, SECTIONS, Promise, exponent
 
 
@@ -45,6 +46,18 @@ def test_worse_is_more_of_what_has_to_be_little_and_less_of_what_has_to_be_much(
 
 def test_every_promise_is_measured_by_a_section() -> None:
     assert {each.section for each in PROMISES} <= {*SECTIONS}
+
+
+def test_small_figures_are_not_put_on_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = RESULTS.read_text(), (DOCS / "benchmarks.md").read_text()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--size", "small", "--only", "tables", "--repeats", "1", "--save"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "leave --save or --size out" in capsys.readouterr().err
+    assert (RESULTS.read_text(), (DOCS / "benchmarks.md").read_text()) == before
 
 
 def test_the_page_is_what_the_saved_figures_come_to() -> None:

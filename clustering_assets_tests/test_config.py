@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from clustering_assets.config import BadSetting, SegmentationConfig, read_environment
+from clustering_assets.config import BadSetting, read_environment
+from clustering_assets.run_config import SegmentationConfig
 from clustering_assets.segmentation.hybrid import HybridSegmenter
 
 
@@ -16,7 +17,7 @@ def test_every_parameter_of_the_segmentation_can_be_set_and_has_its_default() ->
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     del defaults["init"]  # What a run goes on from is in the tables.
     # A run repeats unless it is told otherwise; the estimator follows the custom of scikit-learn.
-    assert SegmentationConfig().model_dump() == {**defaults, "random_state": 0}
+    assert SegmentationConfig().parameters() == {**defaults, "random_state": 0}
 
 
 @pytest.mark.parametrize(("text", "size"), [("", 50 * 10**9), ("3GB", 3 * 10**9), ("1 GiB", 2**30), ("1000", 1000)])

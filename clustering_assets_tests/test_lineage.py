@@ -6,6 +6,7 @@ import pytest
 from clustering_assets.contracts import CUSTOMER_FEATURES, ORDER_LINES
 from clustering_assets.features.customer_features import customer_features
 from clustering_assets.lineage import column_lineage
+from clustering_assets.silver import silver_lineage, silver_tables
 
 SALES = ibis.table({"id": "int64", "shop": "string", "day": "date", "price": "float64", "units": "int64"}, name="sales")
 SHOPS = ibis.table({"shop": "string", "town": "string", "discount": "float64"}, name="shops")
@@ -65,6 +66,26 @@ def test_unions_and_scalar_subqueries_are_followed() -> None:
     assert column_lineage(towns)["name"] == leaves("shops.town", "sales.shop")
     share = SALES.select(share=SALES.price / SHOPS.discount.max().as_scalar())
     assert column_lineage(share)["share"] == leaves("sales.price", "shops.discount")
+
+
+def test_a_trace_goes_on_where_the_lineage_of_a_table_is_known() -> None:
+    dear = SALES.select("shop", value=SALES.price * SALES.units)
+    kept = ibis.table(dear.schema(), name="dear")
+    lineage = column_lineage(kept.select(most=kept.value, shop=kept.shop), {"dear": column_lineage(dear)})
+    assert lineage == {"most": leaves("sales.price", "sales.units"), "shop": leaves("sales.shop")}
+
+
+def test_silver_is_traced_table_by_table_to_what_its_whole_expressions_come_to() -> None:
+    named = ORDER_LINES_TABLE.op().copy(name=ORDER_LINES.qualified_name).to_expr()
+    whole: dict[str, ibis.Table] = {}
+
+    def keep(rows: ibis.Table, name: str) -> ibis.Table:
+        return whole.setdefault(name, rows)
+
+    tables = silver_tables(named, None, keep)
+    for contract, lineage in silver_lineage().items():
+        rows = whole["unimputed_features"] if contract is CUSTOMER_FEATURES else tables[contract]
+        assert lineage == column_lineage(rows)
 
 
 def test_text_of_a_query_cannot_be_traced() -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from clustering_assets.acceptance import accepted
-from clustering_assets.config import ApplyConfig, GoldConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
     CUSTOMER_REASONS,
@@ -33,6 +32,7 @@ from clustering_assets.metadata import (
     verbatim,
 )
 from clustering_assets.resources import WAREHOUSE_POOL, Home, Retention
+from clustering_assets.run_config import ApplyConfig, GoldConfig
 from clustering_assets.saved_models import find_model, remove_old_models, remove_orphans
 from clustering_assets.segmentation.drift import in_words
 from clustering_assets.segmentation.model_file import model_path, save_model
@@ -159,13 +159,10 @@ def _segment(
 ) -> "Segmentation":
     from clustering_assets.gold import segment
 
-    settings = config.model_dump()
     return segment(
         customers,
         imputed,
-        map_parameters={"perplexity": settings.pop("map_perplexity"), "max_landmarks": settings.pop("map_landmarks")},
-        stability_resamples=settings.pop("stability_resamples"),
-        parameters=settings,
+        **config.arguments(),
         earlier=earlier,
         input_version=input_version,
         model_run_id=version,

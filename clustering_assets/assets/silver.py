@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from clustering_assets.config import SilverConfig
 from clustering_assets.contracts import (
     CUSTOMER_FEATURES,
     DROPPED_CUSTOMERS,
@@ -19,6 +18,7 @@ from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
 from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
+from clustering_assets.run_config import SilverConfig
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint

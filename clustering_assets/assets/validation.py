@@ -5,12 +5,13 @@ from typing import Any
 import dagster as dg
 
 from clustering_assets.acceptance import accepted
-from clustering_assets.config import SegmentationConfig, ValidationConfig, parse_day
+from clustering_assets.config import parse_day
 from clustering_assets.contracts import ORDER_LINES, OUT_OF_TIME_VALIDATION
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import column_lineage, contract_lineage, picture, table_facts, table_spec
 from clustering_assets.out_of_time import SEGMENTS, observe, validate
 from clustering_assets.resources import WAREHOUSE_POOL, Home, SourceFolder
+from clustering_assets.run_config import ValidationConfig
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, SEGMENTATION_VERSION, VALIDATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
@@ -54,8 +55,9 @@ def validation(
                 )
         if changed:
             context.log.info("segmenting the customers known on %s", ", ".join(map(str, observed)))
-            parameters = config.model_dump(include=set(SegmentationConfig.model_fields))
-            found = validate(observed, parameters).assign(horizon_days=config.horizon_days, validated_at=utc_now())
+            found = validate(observed, config.parameters()).assign(
+                horizon_days=config.horizon_days, validated_at=utc_now()
+            )
             with home.warehouse.connect() as backend, accepted(backend, [OUT_OF_TIME_VALIDATION]):
                 replace_table(backend, OUT_OF_TIME_VALIDATION, found)
                 record_versions(backend, {_NAME: version})

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, quote_plus
 
-import sqlalchemy as sa
-
 from clustering_assets.contracts import Column, TableContract
 from clustering_assets.publishing.changes import TableThere
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import sqlalchemy as sa
 
 
 class PublishingFailed(Exception):
