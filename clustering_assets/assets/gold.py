@@ -214,7 +214,7 @@ def _reports(
                     for row in profiles
                 ]
             ),
-            **once(SEGMENT_PROFILES, lambda: _sizes_picture(profiles), ["sizes_picture"]),
+            **once(SEGMENT_PROFILES, lambda: _sizes(profiles), ["sizes_picture"]),
         },
         CUSTOMER_REASONS: {},
         SEGMENT_CHANGES: once(SEGMENT_CHANGES, lambda: _flows(backend, model), _FLOWS),
@@ -223,41 +223,25 @@ def _reports(
 
 
 def _curves(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw what the radius and the number of segments were chosen from."""
-    from clustering_assets.reports.pictures import k_distance_curve
+    from clustering_assets.reports.fit_pictures import curves
 
-    distances = json.loads(model["k_distance_curve"])
-    return {"k_distances": picture(k_distance_curve(distances, model["eps"])), **_choice_of_k(model)}
+    return _shown(curves(model))
 
 
 def _map(backend: "Backend", profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from clustering_assets.reports.pictures import customer_map
+    from clustering_assets.reports.fit_pictures import customer_map
 
-    segments = table(backend, CUSTOMER_SEGMENTS).to_pandas()
-    names = {row["segment_id"]: row["segment_name"] for row in profiles}
-    return {"map": picture(customer_map(segments[["map_x", "map_y"]], segments["segment_id"], names))}
+    return _shown(customer_map(table(backend, CUSTOMER_SEGMENTS).to_pandas(), profiles))
 
 
-def _sizes_picture(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from clustering_assets.reports.pictures import segment_sizes
+def _sizes(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from clustering_assets.reports.fit_pictures import sizes
 
-    sizes, names = ({row["segment_id"]: row[what] for row in profiles} for what in ("customers", "segment_name"))
-    return {"sizes_picture": picture(segment_sizes(sizes, names))}
+    return _shown(sizes(profiles))
 
 
-def _choice_of_k(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw what each number of segments would have given; nothing where the number was given."""
-    from clustering_assets.reports.pictures import cluster_choice_curve
-
-    choices = json.loads(model["choices_of_k"])
-    if not choices:
-        return {}
-    criteria = [
-        {name: value for name, value in choice.items() if name not in ("standard_error", "shrinkage")}
-        for choice in choices
-    ]
-    asked_for = {"prediction_strength": json.loads(model["parameters"])["min_strength"]}
-    return {"choice_of_k": picture(cluster_choice_curve(criteria, chosen_k=model["segments"], thresholds=asked_for))}
+def _shown(pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: picture(png) for name, png in pictures.items()}
 
 
 def _drift_table(drift: Mapping[str, float]) -> dict[str, Any]:
