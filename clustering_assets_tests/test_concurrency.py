@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from clustering_assets.definitions import defs
 from clustering_assets.locks import Busy, one_run_at_a_time, process_in_words
 from clustering_assets.resources import WAREHOUSE_POOL
 from clustering_assets.warehouse import Warehouse, WarehouseHeld, WarehouseUnavailable
-from clustering_assets_tests.conftest import Shop, make_shop
+from clustering_assets_tests.conftest import QUICK, Shop, make_shop
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={}); print('held', flush=True); sys.stdin.read()"
 TURN = """
@@ -154,9 +155,11 @@ def test_two_runs_of_the_command_at_once_both_end_well(tmp_path: Path) -> None:
     shop: Shop = make_shop(tmp_path, customers=60, lines=1_500)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLUSTERING_", "DAGSTER_"))}
     environment = {**kept, "CLUSTERING_HOME": str(shop.home), "CLUSTERING_SOURCE_DIR": str(shop.source)}
+    config = tmp_path / "quick.yaml"
+    config.write_text(json.dumps(QUICK))
     runs = [
         subprocess.Popen(
-            [sys.executable, "-m", "clustering_assets.run"],
+            [sys.executable, "-m", "clustering_assets.cli", "run", "--config", str(config)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

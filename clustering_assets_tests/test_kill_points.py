@@ -15,7 +15,7 @@ import pytest
 
 from clustering_assets.contracts import ALL_TABLES
 from clustering_assets.synthetic import generate, write
-from clustering_assets_tests.conftest import Shop, make_shop
+from clustering_assets_tests.conftest import Shop
 from clustering_assets_tests.runs import KILLED, Runs, Step
 
 MOMENTS = {
@@ -129,10 +129,9 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, runs: Runs) -> Case:
+def case(tmp_path_factory: pytest.TempPathFactory, finished: Shop, runs: Runs) -> Case:
     folder = tmp_path_factory.mktemp("killed")
-    shop = make_shop(folder, customers=60, lines=1_500)
-    assert runs.run(shop).status == 0
+    shop = finished.copied_to(folder)
     more = folder / "more"
     write(generate(20, 400, seed=12), more, "returns_export", "csv", dirty_share=0.05)
     for path in more.iterdir():
