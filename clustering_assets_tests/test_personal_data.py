@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -114,9 +115,11 @@ def _note_what_is_drawn(patch: pytest.MonkeyPatch, drawn: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def without_a_key(deployment: Deployment) -> Deployment:
+def without_a_key(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    config = tmp_path_factory.mktemp("config") / "fast.yaml"
+    config.write_text(json.dumps(FAST))
     with contextlib.redirect_stdout(deployment.printed), contextlib.redirect_stderr(deployment.printed):
-        assert run.main() == 0, deployment.printed.getvalue()
+        assert run.main(config=config) == 0, deployment.printed.getvalue()
     return deployment
 
 
