@@ -121,7 +121,7 @@ def _serve(place: str) -> None:
 
 def _set_defaults() -> None:
     """Set the defaults before Dagster reads them."""
-    from clustering_assets.config import GoldConfig
+    from clustering_assets.run_config import GoldConfig
 
     for name, value in QUICK_GOLD.items():
         GoldConfig.model_fields[name].default = value
