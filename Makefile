@@ -36,8 +36,9 @@ evaluate: $(VENV)/test-ready  ## the segmentation against its targets; EVALUATE_
 sample: $(VENV)/run-ready  ## makes the sample in data/ anew
 	$(BIN)/python -m clustering_assets.synthetic --out data $(SAMPLE_ARGS)
 
-docs: $(VENV)/run-ready  ## makes the generated documents anew
+docs: $(VENV)/test-ready  ## makes the generated documents anew
 	$(BIN)/python -m clustering_assets.reports.data_dictionary > docs/data_dictionary.md
+	$(BIN)/python -m clustering_assets_tests.other_backends > docs/backends.md
 
 site: $(VENV)/test-ready  ## the documents as a site, in build/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -51,7 +51,7 @@ def customer_features(
         One row per customer: the columns of silver.customer_features without computed_at, nulls not filled.
     """
     lines = grains.lines_as_of(lines, as_of)
-    shop = keep(grains.shop(lines, as_of), "shop")
+    shop = keep(grains.shop(lines, as_of, _measures(lines, "measure_shop")), "shop")
     customers = keep(grains.customers(lines), "customers")
     numbered = keep(grains.numbered_lines(lines, customers), "numbered_lines")
     cells = keep(grains.cells(numbered), "cells")
@@ -85,6 +85,9 @@ def customer_features(
 
 def _measure(table: ir.Table, key: str, function: str) -> ir.Table:
     """Aggregate a table per customer, once for all groups that measure something of its grain."""
+    return table.group_by(key).aggregate(**_measures(table, function))
+
+
+def _measures(table: ir.Table, function: str) -> dict[str, ir.Scalar]:
     groups = [group for group in _GROUPS if hasattr(group, function)]
-    measures = {name: value for group in groups for name, value in getattr(group, function)(table).items()}
-    return table.group_by(key).aggregate(**measures)
+    return {name: value for group in groups for name, value in getattr(group, function)(table).items()}

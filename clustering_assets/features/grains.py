@@ -7,13 +7,12 @@ and memory of grouping by strings. What a feature makes of a grain belongs in th
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 import ibis
 import ibis.expr.types as ir
 
 from clustering_assets.features.arithmetic import calendar_day, count_if, divide
-
-_HIGH_PRICE_QUANTILE = 0.75
 
 
 def lines_as_of(order_lines: ir.Table, as_of: dt.date | None) -> ir.Table:
@@ -41,13 +40,11 @@ def lines_as_of(order_lines: ir.Table, as_of: dt.date | None) -> ir.Table:
     )
 
 
-def shop(lines: ir.Table, as_of: dt.date | None) -> ir.Table:
-    """Summarize all lines in one row: the day of as_of, the price from which a unit is expensive, the return rate."""
+def shop(lines: ir.Table, as_of: dt.date | None, measures: Mapping[str, ir.Scalar]) -> ir.Table:
+    """Summarize all lines in one row: the day of as_of, the return rate, and what groups measure of the shop."""
     as_of_day = calendar_day(lines.order_date.max() if as_of is None else ibis.timestamp(as_of.isoformat()))
     return lines.aggregate(
-        as_of_day=as_of_day,
-        high_price=lines.unit_price.quantile(_HIGH_PRICE_QUANTILE),
-        shop_return_rate=divide(count_if(lines.returned), lines.sku.count()),
+        as_of_day=as_of_day, **measures, shop_return_rate=divide(count_if(lines.returned), lines.sku.count())
     )
 
 

@@ -6,6 +6,13 @@ import ibis.expr.types as ir
 
 from clustering_assets.features.arithmetic import count_if, divide
 
+_HIGH_PRICE_QUANTILE = 0.75
+
+
+def measure_shop(lines: ir.Table) -> dict[str, ir.Scalar]:
+    """Aggregate all lines to the unit price from which a unit is expensive."""
+    return {"high_price": lines.unit_price.quantile(_HIGH_PRICE_QUANTILE)}
+
 
 def measure_lines(lines: ir.Table) -> dict[str, ir.Scalar]:
     """Aggregate the lines of a customer; a line is expensive when its unit price reaches the shop's high price."""
