@@ -124,7 +124,7 @@ def _imputed_features(kept: ir.Table) -> ir.Table:
     ]
     return kept.select(
         "customer_id",
-        imputed_count=functools.reduce(operator.add, [holds.ifelse(1, 0) for holds, _ in filled]).cast("int64"),
+        imputed_count=functools.reduce(operator.add, [holds.ifelse(1, 0).cast("int64") for holds, _ in filled]),
         imputed=_joined(filled),
     )
 
