@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,13 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not [name for name in modules if name.split(".")[0] == "dagster"], "only the orchestration knows Dagster"
     parts = {part(name) for name in modules if name.startswith("clustering_assets.")} - {own}
     assert parts <= BELOW[own], f"{own} must not import {parts - BELOW[own]}"
+
+
+def test_questions_of_the_command_line_load_neither_dagster_nor_what_only_publishing_needs() -> None:
+    used = "cli", "config", "reports.answers", "reports.findings", "reports.terminal", "warehouse"
+    modules = ", ".join(f"clustering_assets.{each}" for each in used)
+    code = f"import sys, {modules}; assert not {{'dagster', 'sqlalchemy'}} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
 
 
 def test_nothing_but_the_definitions_imports_the_assets() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.page import DOCS, page_of
 from benchmarks.run import RESULTS, main
 from benchmarks.sections import PROMISES, SECTIONS, Promise, exponent
+from clustering_assets.contracts import CUSTOMER_FEATURES, CUSTOMER_SEGMENTS
+from clustering_assets.run_config import GoldConfig
+from clustering_assets.warehouse import Warehouse
+from clustering_assets_tests.conftest import QUICK, Shop
 
 
 @pytest.mark.parametrize("growth", [0.5, 1.0, 2.0])
@@ -68,3 +75,37 @@ def test_the_page_is_what_the_saved_figures_come_to() -> None:
             if each.section == section:
                 assert found["measured"][each.what] == statistics.median(map(each.value, found["rounds"]))
                 assert f"| {each.what} |" in page_of({section: found})
+
+
+_BARE = """
+import json, sys
+from pathlib import Path
+from benchmarks.bare import run
+run(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+assert "dagster" not in sys.modules
+"""
+
+
+def test_a_bare_run_makes_what_a_run_through_dagster_makes_and_never_loads_it(finished: Shop, tmp_path: Path) -> None:
+    bare = Shop(finished.source, tmp_path)
+    settings = json.dumps(GoldConfig(**QUICK["ops"]["gold"]["config"]).arguments())
+    subprocess.run([sys.executable, "-c", _BARE, str(bare.source), str(bare.home), settings], check=True)
+    assert _made(bare) == _made(finished)
+    assert _customers(bare.warehouse) == _customers(finished.warehouse)
+
+
+def _made(shop: Shop) -> tuple[list[str], list[str]]:
+    with shop.warehouse.read() as backend:
+        tables = [str(name) for layer in ("bronze", "silver", "gold") for name in backend.list_tables(database=layer)]
+    exports = [re.sub(r"\d", "", path.name) for path in (shop.home / "exports").iterdir()]
+    return sorted(tables), sorted(exports)
+
+
+def _customers(warehouse: Warehouse) -> list[tuple[object, ...]]:
+    """Features and segment of each customer, without what tells of the run."""
+    query = f"""
+        select f.* exclude computed_at, s.* exclude (customer_id, model_run_id, assigned_at)
+        from {CUSTOMER_FEATURES.qualified_name} f join {CUSTOMER_SEGMENTS.qualified_name} s using (customer_id)
+        order by all"""
+    with warehouse.read() as backend:
+        return backend.con.execute(query).fetchall()
