@@ -21,8 +21,8 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.measured import measured
 from benchmarks.planted import EXTREME, FAMILIES, NAMED_EXTREMES, Planted, shop, with_extremes
 from benchmarks.shops import Customers, bronze, customers_of
-from clustering_assets.contracts import SEGMENT_MODEL
 from clustering_assets.gold import read_earlier_fit, segment, write_gold
+from clustering_assets.saved_models import find_model
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.map import customer_map
 from clustering_assets.segmentation.scaling import FeatureScaler
@@ -248,7 +248,7 @@ def _kept(before: Customers, now: Customers, seed: int) -> float:
                 now=utc_now(),
             )
             write_gold(backend, home, found, earlier, f"{run}")
-        return float(found.tables[SEGMENT_MODEL]["kept_segment_share"].iloc[-1])
+        return float(find_model(backend)["kept_segment_share"])
 
 
 def mapping(scope: Scope) -> Iterator[Figure]:

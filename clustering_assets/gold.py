@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from clustering_assets.pseudonyms import ids_in, record_ids, tables_with_custome
 from clustering_assets.saved_models import record_file
 from clustering_assets.segmentation.continuity import fit_again
 from clustering_assets.segmentation.drift import Distribution, distribution, feature_drift, size_drift
+from clustering_assets.segmentation.facts import Columns, Figures
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.identity import kept_share, match_segments, segment_changes
 from clustering_assets.segmentation.map import customer_map
@@ -42,7 +43,7 @@ from clustering_assets.segmentation.model_file import (
     versions_here,
 )
 from clustering_assets.segmentation.profiles import segment_profiles
-from clustering_assets.segmentation.reasons import customer_reasons
+from clustering_assets.segmentation.reasons import Usual, customer_reasons
 from clustering_assets.segmentation.stability import segment_stability
 from clustering_assets.segmentation.sub_segments import sub_segments
 from clustering_assets.segmentation.vocabulary import load_vocabulary
@@ -101,10 +102,121 @@ class EarlierFit:
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """A new fit: the gold tables, and what the file of the model holds."""
+    """A new fit: the gold tables, as frames or as queries over files, and what the file of the model holds."""
 
-    tables: Mapping[TableContract, pd.DataFrame]
+    tables: Mapping[TableContract, pd.DataFrame | str]
     segmenter: HybridSegmenter
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a fit.
+
+    Parameters
+    ----------
+    parameters, map_parameters
+        Parameters of `HybridSegmenter` and of `customer_map`.
+    stability_resamples
+        Bootstrap samples that the stability of the segments is measured on; 0 leaves it unknown.
+    input_version, model_run_id
+        Fingerprints of what is fitted and of the fit.
+    now
+        Moment to record (UTC).
+    """
+
+    parameters: Mapping[str, Any]
+    map_parameters: Mapping[str, Any]
+    stability_resamples: int
+    input_version: str
+    model_run_id: str
+    now: datetime
+
+
+class Imputed:
+    """Which of the 35 features of each customer were imputed.
+
+    Parameters
+    ----------
+    names
+        Names of the imputed features, joined by ';', per customer. Few differ, so that each is taken apart once.
+    """
+
+    def __init__(self, names: pd.Series[str]) -> None:
+        self._codes, distinct = pd.factorize(names)
+        # the last one stands for a name that is null, of which the code is -1
+        listed = [*({*text.split(";")} for text in distinct), set[str]()]
+        self._flags = np.array([[name in names for name in FEATURES] for names in listed])
+
+    def __getitem__(self, name: str) -> NDArray[np.bool_]:
+        """Whether this feature was, of shape (customers,)."""
+        flags: NDArray[np.bool_] = self._flags[self._codes, FEATURES.index(name)]
+        return flags
+
+    @property
+    def completeness(self) -> NDArray[np.float64]:
+        """Share of the features that were not, of shape (customers,)."""
+        complete: NDArray[np.float64] = (1 - self._flags.sum(axis=1) / len(FEATURES))[self._codes]
+        return complete
+
+
+@dataclass(frozen=True, slots=True)
+class Everybody:
+    """All customers, in one order and one column at a time, and what a fit says of them.
+
+    Parameters
+    ----------
+    ids
+        Customer ids.
+    features, scaled
+        The 35 features in their own units, and scaled, under the same names.
+    imputed
+        Which of them were imputed.
+    labels
+        Segment by the label of the fit.
+    """
+
+    ids: pd.Series[str]
+    features: Columns
+    scaled: Columns
+    imputed: Imputed
+    labels: NDArray[np.intp]
+
+    def scaled_columns(self) -> Iterator[NDArray[np.float64]]:
+        """Return the scaled features, one after the other."""
+        return (np.asarray(self.scaled[name], dtype=np.float64) for name in FEATURES)
+
+    def known(self) -> Iterator[tuple[str, pd.Series[float]]]:
+        """Return the features, one after the other, with null where a value was filled in.
+
+        A value that was filled in is none that can drift; that it misses is.
+        """
+        return ((name, self.features[name].mask(self.imputed[name])) for name in FEATURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the segments of a fit are, of all customers: all that gold says but for each customer by itself.
+
+    Parameters
+    ----------
+    segment_ids, names
+        Segment id of each label; name of each segment id.
+    segments
+        ``segment_id`` and ``segment_name`` of each customer, by customer id.
+    usual
+        What customers are like as a whole.
+    tables
+        Profiles, changes and the list of models.
+    facts
+        What the file of the model holds beside it.
+    """
+
+    segment_ids: dict[int, int]
+    names: dict[int, str]
+    segments: pd.DataFrame
+    usual: Usual
+    tables: Mapping[TableContract, pd.DataFrame]
     facts: ModelFacts
 
 
@@ -159,121 +271,174 @@ def segment(
         ``silver.customer_features``, one row per customer, in the order of customer_id.
     imputed
         Names of the features that were imputed, joined by ';', per customer_id.
-    parameters, map_parameters
-        Parameters of `HybridSegmenter` and of `customer_map`.
-    stability_resamples
-        Bootstrap samples that the stability of the segments is measured on; 0 leaves it unknown.
+    parameters, map_parameters, stability_resamples, input_version, model_run_id, now
+        As for `Request`.
     earlier
         The fit before; None for the first.
-    input_version, model_run_id
-        Fingerprints of what is fitted and of the fit.
-    now
-        Moment to record (UTC).
     """
-    features = customers[FEATURES].astype(np.float64)
-    _log.info("scaling the features by %s and fitting the segments", parameters["scaling"])
-    segmenter = _fit(features, customers["customer_id"], parameters, earlier)
-    _log.info(
-        "%s segments, %s customers outside of them", segmenter.n_clusters_, f"{(segmenter.labels_ == OUTLIER).sum():,}"
-    )
+    asked = Request(parameters, map_parameters, stability_resamples, input_version, model_run_id, now)
+    features, ids = customers[FEATURES].astype(np.float64), customers["customer_id"]
+    segmenter = fit(features, ids, parameters, earlier)
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
-    random_state = parameters["random_state"]
-    ids = customers["customer_id"]
-    segment_ids = _segment_ids(segmenter, features, ids, earlier)
-    assigned = _assigned(segment_ids, segmenter.labels_)
-    if stability_resamples:
-        _log.info("measuring the stability of the segments on %s resamples", stability_resamples)
-    stability = (
-        segment_stability(segmenter, features, n_resamples=stability_resamples, random_state=random_state)
-        if stability_resamples
-        else None
+    everybody = Everybody(
+        ids, features, pd.DataFrame(scaled, columns=FEATURES), Imputed(ids.map(imputed)), segmenter.labels_
     )
-    _log.info("describing the segments: names, rules, savings")
-    profiles = segment_profiles(
-        features,
-        assigned,
-        scaled,
-        stability=None if stability is None else {segment_ids[label]: share for label, share in enumerate(stability)},
-        known_names=_names(earlier),
-        random_state=random_state,
-    )
-    names: dict[int, str] = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
+    found = describe(asked, segmenter, features, scaled, everybody, earlier)
     _log.info("drawing the map of the customers")
-    place = customer_map(scaled, random_state=random_state, **map_parameters)
-    known = _known(customers, imputed)
+    place = customer_map(scaled, random_state=parameters["random_state"], **map_parameters)
     scaled_features = pd.DataFrame(
         {
             "customer_id": ids,
             **{f"{name}_scaled": scaled[:, position] for position, name in enumerate(FEATURES)},
             "outlier_score": segmenter.outlier_score_,
-            "feature_completeness": 1 - _was_imputed(ids.map(imputed)).sum(axis=1) / len(FEATURES),
+            "feature_completeness": everybody.imputed.completeness,
             "scaling_method": segmenter.scaling,
             "quality_flags": customers["quality_flags"],
             "processed_at": now,
         }
     )
     _log.info("looking for sub-segments and for the reasons of each customer")
-    segments = pd.DataFrame(
-        {
-            "customer_id": ids,
-            "segment_id": assigned,
-            "segment_name": [names[segment] for segment in assigned],
-            "sub_segment_id": pd.Series(sub_segments(segmenter, features), dtype="Int64").replace(OUTLIER, pd.NA),
-            "confidence": segmenter.confidence_,
-            "map_x": place[:, 0],
-            "map_y": place[:, 1],
-            "model_run_id": model_run_id,
-            "assigned_at": now,
-        }
+    segments = found.segments.reset_index()
+    segments = segments.assign(
+        sub_segment_id=pd.Series(sub_segments(segmenter, features), dtype="Int64").replace(OUTLIER, pd.NA),
+        confidence=segmenter.confidence_,
+        map_x=place[:, 0],
+        map_y=place[:, 1],
+        model_run_id=model_run_id,
+        assigned_at=now,
+    )
+    reasons = customer_reasons(
+        ids,
+        scaled,
+        segments["segment_id"],
+        segmenter.projection_,
+        segmenter.cluster_centers_,
+        [found.segment_ids[label] for label in range(segmenter.n_clusters_)],
+        features,
+        found.usual,
+    )
+    return Segmentation(
+        {SCALED_FEATURES: scaled_features, CUSTOMER_SEGMENTS: segments, CUSTOMER_REASONS: reasons, **found.tables},
+        segmenter,
+        found.facts,
+    )
+
+
+def fit(
+    features: pd.DataFrame,
+    customer_ids: pd.Series[str],
+    parameters: Mapping[str, Any],
+    earlier: EarlierFit | None,
+    *,
+    is_sample: bool = False,
+) -> HybridSegmenter:
+    """Fit, going on from the fit before if it was made with the same parameters and by the same code.
+
+    Parameters
+    ----------
+    features
+        Of the customers that are looked at: all of them, or where there are very many those of a sample.
+    customer_ids
+        Who they are.
+    parameters, earlier
+        As for `segment`.
+    is_sample
+        Whether there are more customers.
+    """
+    _log.info("scaling the features by %s and fitting the segments", parameters["scaling"])
+    segmenter = _fit(features, customer_ids, parameters, earlier, is_sample)
+    _log.info(
+        "%s segments, %s customers outside of them", segmenter.n_clusters_, f"{(segmenter.labels_ == OUTLIER).sum():,}"
+    )
+    return segmenter
+
+
+def describe(
+    asked: Request,
+    segmenter: HybridSegmenter,
+    features: pd.DataFrame,
+    scaled: NDArray[np.float64],
+    everybody: Everybody,
+    earlier: EarlierFit | None,
+) -> Described:
+    """Say what the segments are, and what changed since the fit before.
+
+    Parameters
+    ----------
+    asked, earlier
+        As for `segment`.
+    segmenter
+        Fitted on ``features``; stability, rules and silhouettes come from these customers.
+    features, scaled
+        Of all customers, or of a sample.
+    everybody
+        All of them. Their columns are looked at one after the other, so that they need not be in memory together.
+    """
+    random_state = asked.parameters["random_state"]
+    segment_ids = _segment_ids(segmenter, everybody, earlier)
+    assigned = _assigned(segment_ids, everybody.labels)
+    if asked.stability_resamples:
+        _log.info("measuring the stability of the segments on %s resamples", asked.stability_resamples)
+    stability = (
+        segment_stability(segmenter, features, n_resamples=asked.stability_resamples, random_state=random_state)
+        if asked.stability_resamples
+        else None
+    )
+    _log.info("describing the segments: names, rules, savings")
+    profiles = segment_profiles(
+        features,
+        _assigned(segment_ids, segmenter.labels_),
+        scaled,
+        stability=None if stability is None else {segment_ids[label]: share for label, share in enumerate(stability)},
+        known_names=_names(earlier),
+        figures=Figures.of(everybody.features, everybody.scaled_columns(), assigned),
+        random_state=random_state,
+    )
+    names: dict[int, str] = dict(zip(profiles["segment_id"], profiles["segment_name"], strict=True))
+    now_in = pd.DataFrame(
+        {"segment_id": assigned, "segment_name": [names[segment] for segment in assigned.tolist()]},
+        index=pd.Index(everybody.ids, name="customer_id"),
     )
     facts = ModelFacts(
-        model_run_id=model_run_id,
-        input_version=input_version,
-        parameters={**parameters, "map": dict(map_parameters)},
+        model_run_id=asked.model_run_id,
+        input_version=asked.input_version,
+        parameters={**asked.parameters, "map": dict(asked.map_parameters)},
         versions=versions_here(),
         segment_ids=segment_ids,
         # A fit without outliers may find some among other customers.
         segment_names={OUTLIER: load_vocabulary().outliers.name, **names},
-        references={name: distribution(known[name]) for name in FEATURES},
+        references={name: distribution(values) for name, values in everybody.known()},
     )
-    now_in = segments.set_index("customer_id")[["segment_id", "segment_name"]]
     model = {
-        **_fit_facts(segmenter, stability),
-        "model_run_id": model_run_id,
-        "fitted_at": now,
-        "input_version": input_version,
+        **_fit_facts(segmenter, stability, everybody.labels),
+        "model_run_id": asked.model_run_id,
+        "fitted_at": asked.now,
+        "input_version": asked.input_version,
         "parameters": json.dumps(facts.parameters, sort_keys=True),
         "notes": " ".join([*segmenter.notes_, *_renamed(earlier, names), *(earlier.notes if earlier else [])]),
-        "model_file": model_path(Path(), model_run_id).as_posix(),
+        "model_file": model_path(Path(), asked.model_run_id).as_posix(),
         "versions": json.dumps(facts.versions),
         "segment_ids": json.dumps(segment_ids),
         "next_segment_id": max([*segment_ids.values(), earlier.next_segment_id - 1 if earlier else 0]) + 1,
-        **_changed_since(earlier, known, now_in),
+        **_changed_since(earlier, everybody, now_in),
     }
-    kept_models = [row for row in earlier.models if row["model_run_id"] != model_run_id] if earlier else []
-    return Segmentation(
-        tables={
-            SCALED_FEATURES: scaled_features,
+    kept_models = [row for row in earlier.models if row["model_run_id"] != asked.model_run_id] if earlier else []
+    changes = segment_changes(earlier.segments if earlier and earlier.knows_customers else now_in, now_in)
+    return Described(
+        segment_ids,
+        names,
+        now_in,
+        Usual.of(everybody.features, everybody.scaled_columns()),
+        {
             SEGMENT_MODEL: pd.DataFrame([*kept_models, model]),
-            CUSTOMER_SEGMENTS: segments,
             SEGMENT_PROFILES: profiles,
-            CUSTOMER_REASONS: customer_reasons(
-                ids,
-                scaled,
-                assigned,
-                segmenter.projection_,
-                segmenter.cluster_centers_,
-                [segment_ids[label] for label in range(segmenter.n_clusters_)],
-                features,
-            ),
-            SEGMENT_CHANGES: segment_changes(
-                earlier.segments if earlier and earlier.knows_customers else now_in, now_in
-            ).assign(
-                from_model_run_id=earlier.model_run_id if earlier else "", model_run_id=model_run_id, changed_at=now
+            SEGMENT_CHANGES: changes.assign(
+                from_model_run_id=earlier.model_run_id if earlier else "",
+                model_run_id=asked.model_run_id,
+                changed_at=asked.now,
             ),
         },
-        segmenter=segmenter,
-        facts=facts,
+        facts,
     )
 
 
@@ -294,7 +459,7 @@ def write_gold(backend: Backend, home: Path, found: Segmentation, earlier: Earli
     save_model(model_path(home, found.facts.model_run_id), found.segmenter, found.facts)
     with accepted(backend, found.tables):
         for contract, rows in found.tables.items():
-            replace_table(backend, contract, rows)
+            replace_table(backend, contract, backend.sql(rows) if isinstance(rows, str) else rows)
         record_versions(backend, {contract.qualified_name: version for contract in found.tables})
         record_ids(backend, "gold", ids_in(backend, "silver"))
         if earlier and not earlier.knows_customers:
@@ -353,36 +518,29 @@ def drift_since(home: Path, model_run_id: str, customers: pd.DataFrame, imputed:
         As for `segment`.
     """
     references = read_facts(model_path(home, model_run_id)).references
-    return feature_drift(references, _known(customers, imputed))
-
-
-def _known(customers: pd.DataFrame, imputed: pd.Series[str]) -> pd.DataFrame:
-    """Return the 35 features with null where a value was filled in: it is none that can drift, that it misses is."""
-    return customers[FEATURES].astype(np.float64).mask(_was_imputed(customers["customer_id"].map(imputed)))
-
-
-def _was_imputed(imputed: pd.Series[str]) -> NDArray[np.bool_]:
-    """Return which of the 35 features were imputed, of shape (customers, 35)."""
-    return imputed.str.get_dummies(";").reindex(columns=FEATURES, fill_value=0).to_numpy(dtype=bool)
+    was_imputed = Imputed(customers["customer_id"].map(imputed))
+    known = ((name, customers[name].astype(np.float64).mask(was_imputed[name])) for name in FEATURES)
+    return feature_drift(references, known)
 
 
 def _fit(
-    features: pd.DataFrame, customer_ids: pd.Series[str], parameters: Mapping[str, Any], earlier: EarlierFit | None
+    features: pd.DataFrame,
+    customer_ids: pd.Series[str],
+    parameters: Mapping[str, Any],
+    earlier: EarlierFit | None,
+    is_sample: bool,
 ) -> HybridSegmenter:
-    """Fit, going on from the fit before if it was made with the same parameters and by the same code."""
     rows = [row for row in earlier.models if row["model_run_id"] == earlier.model_run_id] if earlier else []
     for row in rows:
         before = {name: value for name, value in json.loads(row["parameters"]).items() if name != "map"}
         if before == parameters and json.loads(row["versions"])["segmentation"] == SEGMENTATION_VERSION:
             segments = customer_ids.map(earlier.segments["segment_id"]).fillna(OUTLIER)  # type: ignore[union-attr]
-            return fit_again(features, parameters, row["segments"], row["shrinkage"], segments)
-    fitted: HybridSegmenter = HybridSegmenter(**parameters).fit(features)
+            return fit_again(features, parameters, row["segments"], row["shrinkage"], segments, is_sample=is_sample)
+    fitted: HybridSegmenter = HybridSegmenter(**parameters).fit(features, is_sample=is_sample)
     return fitted
 
 
-def _segment_ids(
-    segmenter: HybridSegmenter, features: pd.DataFrame, customer_ids: pd.Series[str], earlier: EarlierFit | None
-) -> dict[int, int]:
+def _segment_ids(segmenter: HybridSegmenter, everybody: Everybody, earlier: EarlierFit | None) -> dict[int, int]:
     """Return the segment id of each label of the fit."""
     if earlier is None:
         return {label: label for label in range(segmenter.n_clusters_)}
@@ -390,12 +548,12 @@ def _segment_ids(
     def on_the_new_scale(means: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(segmenter.transform(means), index=means.index)
 
-    means = features.groupby(segmenter.labels_).mean().drop(index=OUTLIER, errors="ignore")
+    means = pd.DataFrame({name: everybody.features[name].groupby(everybody.labels).mean() for name in FEATURES})
     return match_segments(
         earlier.segments["segment_id"],
-        pd.Series(segmenter.labels_, index=customer_ids),
+        pd.Series(everybody.labels, index=everybody.ids),
         on_the_new_scale(earlier.means),
-        on_the_new_scale(means),
+        on_the_new_scale(means.drop(index=OUTLIER, errors="ignore")),
         earlier.next_segment_id,
     )
 
@@ -420,9 +578,9 @@ def _renamed(earlier: EarlierFit | None, names: Mapping[int, str]) -> list[str]:
     ]
 
 
-def _changed_since(earlier: EarlierFit | None, known: pd.DataFrame, now: pd.DataFrame) -> dict[str, Any]:
+def _changed_since(earlier: EarlierFit | None, everybody: Everybody, now: pd.DataFrame) -> dict[str, Any]:
     """Compare with the fit before; null where there is nothing to compare with."""
-    drift = feature_drift(earlier.references, known) if earlier else {}
+    drift = feature_drift(earlier.references, everybody.known()) if earlier else {}
     return {
         "feature_drift": json.dumps(drift) if drift else None,
         "largest_feature_drift": max(drift.values(), default=None),
@@ -431,9 +589,10 @@ def _changed_since(earlier: EarlierFit | None, known: pd.DataFrame, now: pd.Data
     }
 
 
-def _fit_facts(segmenter: HybridSegmenter, stability: NDArray[np.float64] | None) -> dict[str, Any]:
-    clustered = segmenter.labels_[segmenter.labels_ != OUTLIER]
-    customers = len(segmenter.labels_)
+def _fit_facts(
+    segmenter: HybridSegmenter, stability: NDArray[np.float64] | None, labels: NDArray[np.intp]
+) -> dict[str, Any]:
+    clustered, customers = labels[labels != OUTLIER], len(labels)
     return {
         "scaling_method": segmenter.scaling,
         "ignored_features": ";".join(segmenter.ignored_features_),

@@ -71,6 +71,7 @@ BELOW = {
     },
     "saved_models": {"acceptance", "contracts", "segmentation", "warehouse"},
     "gold": {"acceptance", "contracts", "pseudonyms", "saved_models", "segmentation", "versions", "warehouse"},
+    "spark": {"acceptance", "contracts", "forgotten", "gold", "segmentation", "silver", "sources", "warehouse"},
     "publishing": {"contracts", "versions", "warehouse"},
     "problems": set(),
     "channels": {"problems"},

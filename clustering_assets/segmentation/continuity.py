@@ -15,7 +15,13 @@ On the sample, 2 % more lines moved the strength of six segments by 0.12, and on
 
 
 def fit_again(
-    X: ArrayLike, parameters: Mapping[str, Any], n_clusters: int, shrinkage: float, segments: ArrayLike
+    X: ArrayLike,
+    parameters: Mapping[str, Any],
+    n_clusters: int,
+    shrinkage: float,
+    segments: ArrayLike,
+    *,
+    is_sample: bool = False,
 ) -> HybridSegmenter:
     """Go on from the segments of the fit before, unless the data clearly ask for another number of them.
 
@@ -33,20 +39,22 @@ def fit_again(
         As the fit before used them.
     segments : array-like of shape (n_samples,)
         Its segments, as ``init`` of `HybridSegmenter`.
+    is_sample
+        As for `HybridSegmenter.fit`.
 
     Returns
     -------
     HybridSegmenter
         Fitted. If it keeps what it would not have chosen, ``notes_`` says so.
     """
-    anew: HybridSegmenter = HybridSegmenter(**parameters).fit(X)
+    anew: HybridSegmenter = HybridSegmenter(**parameters).fit(X, is_sample=is_sample)
     tried = {choice.k: choice for choice in anew.choices_of_k_}
     if n_clusters not in tried:
         return anew
     if anew.n_clusters_ != n_clusters and _is_clear(anew, tried[anew.n_clusters_], tried[n_clusters]):
         return anew
     goes_on = {"n_clusters": n_clusters, "shrinkage": shrinkage, "init": segments}
-    kept: HybridSegmenter = HybridSegmenter(**{**parameters, **goes_on}).fit(X)
+    kept: HybridSegmenter = HybridSegmenter(**{**parameters, **goes_on}).fit(X, is_sample=is_sample)
     kept.choices_of_k_ = anew.choices_of_k_
     kept.confirmed_ = _reaches(anew, tried[n_clusters])
     kept.notes_ = list(dict.fromkeys([*anew.notes_, *kept.notes_]))

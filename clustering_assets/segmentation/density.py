@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from os import cpu_count
+from os import cpu_count, environ
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,9 @@ class NeighbourDistances:
 
 def nearest(reference: FloatArray, X: FloatArray, count: int) -> tuple[FloatArray, NDArray[np.intp]]:
     """Return distances and indices, both of shape (len(X), count), of the nearest rows of ``reference``."""
-    # Each row is searched on its own, so that the threads, unlike those of a sum, do not change the result.
-    with threadpool_limits(cpu_count(), "openmp"):
+    # Each row is searched on its own, so that the threads, unlike those of a sum, do not change the result. Spark says
+    # in OMP_NUM_THREADS how many cores a task of its has.
+    with threadpool_limits(int(environ.get("OMP_NUM_THREADS") or cpu_count() or 1), "openmp"):
         search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference)
         indices = search.kneighbors(X, return_distance=False)
     # The fast search takes differences of squares, which rounds; the few distances that are kept are computed exactly.

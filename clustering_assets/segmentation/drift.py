@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BINS = 10
 """Groups of equal size that a feature without repeated values is cut into; deciles are the custom of the field."""
@@ -81,9 +77,9 @@ def index_of_counts(before: ArrayLike, after: ArrayLike) -> float:
     return float(np.sum((actual - expected) * np.log(actual / expected)))
 
 
-def feature_drift(references: Mapping[str, Distribution], features: pd.DataFrame) -> dict[str, float]:
-    """Return the PSI of each column that has a reference."""
-    return {name: stability_index(references[name], features[name]) for name in features.columns if name in references}
+def feature_drift(references: Mapping[str, Distribution], columns: Iterable[tuple[str, ArrayLike]]) -> dict[str, float]:
+    """Return the PSI of each column, given with its name, that has a reference."""
+    return {name: stability_index(references[name], values) for name, values in columns if name in references}
 
 
 def size_drift(before: ArrayLike, after: ArrayLike) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,19 @@ SHARES = frozenset(
 NO_DEVIATION = 1e-9
 
 
-def segment_facts(features: pd.DataFrame, labels: NDArray[Any]) -> pd.DataFrame:
+class Columns(Protocol):
+    """A frame, or whatever else has a column by name, such as files that it is read from when somebody asks for it."""
+
+    def __getitem__(self, name: str) -> pd.Series[float]: ...
+
+
+def segment_facts(features: Columns, labels: NDArray[Any]) -> pd.DataFrame:
     """Return the facts about each segment.
 
     Parameters
     ----------
-    features : DataFrame of n rows
-        The 35 clustering features, in their own units.
+    features : columns of n rows
+        The 35 clustering features, in their own units. They are looked at one after the other.
     labels : ndarray of shape (n,)
 
     Returns
@@ -51,27 +57,33 @@ def segment_facts(features: pd.DataFrame, labels: NDArray[Any]) -> pd.DataFrame:
         ``customers``; and the segment's ``share`` of the customers, ``order_share``, ``value_share`` and
         ``returned_value_share`` of the totals, all null where the total is not known or not positive.
     """
-    orders, recent, days = (features[name] for name in ("order_count", "recent_order_count", "mean_days_to_return"))
-    value = features["mean_order_value"] * orders
-    per_customer = features[FEATURES].assign(
-        returner_share=_share_of(features["returned_line_count"] > 0, features["returned_line_count"]),
-        one_order_share=_share_of(orders <= 1, orders),
-        inactive_share=_share_of(recent <= 0, recent),
-        new_share=_share_of(recent >= orders, recent),
-        days_to_return=days.where((features["returned_line_count"] > 0) & (days > 0)),
-        customer_value=value,
-    )
-    grouped = per_customer.groupby(labels)
-    facts = grouped.mean()
-    facts["customers"] = grouped.size()
-    facts["share"] = facts["customers"] / max(len(features), 1)
+    import pandas as pd
+
+    facts = pd.DataFrame({name: column.groupby(labels).mean() for name, column in _per_customer(features)})
+    facts["customers"] = pd.Series(labels).groupby(labels).size()
+    facts["share"] = facts["customers"] / max(len(labels), 1)
+    orders = features["order_count"]
     facts["order_share"] = _part_of_total(orders, labels)
-    facts["value_share"] = _part_of_total(value, labels)
+    facts["value_share"] = _part_of_total(features["mean_order_value"] * orders, labels)
     facts["returned_value_share"] = _part_of_total(returned_value(features), labels)
     return facts
 
 
-def returned_value(features: pd.DataFrame) -> pd.Series[float]:
+def _per_customer(features: Columns) -> Iterator[tuple[str, pd.Series[float]]]:
+    """Return, one at a time, the columns whose means are facts."""
+    for name in FEATURES:
+        yield name, features[name]
+    orders, recent = features["order_count"], features["recent_order_count"]
+    returned, days = features["returned_line_count"], features["mean_days_to_return"]
+    yield "returner_share", _share_of(returned > 0, returned)
+    yield "one_order_share", _share_of(orders <= 1, orders)
+    yield "inactive_share", _share_of(recent <= 0, recent)
+    yield "new_share", _share_of(recent >= orders, recent)
+    yield "days_to_return", days.where((returned > 0) & (days > 0))
+    yield "customer_value", features["mean_order_value"] * orders
+
+
+def returned_value(features: Columns) -> pd.Series[float]:
     """Return the money that each customer's returns were paid back with: mean per returned line times those lines."""
     value: pd.Series[float] = features["mean_return_value"] * features["returned_line_count"]
     return value
@@ -108,10 +120,17 @@ class Moments:
     @classmethod
     def of(cls, scaled: FloatArray, labels: NDArray[Any]) -> Moments:
         """Return the moments of scaled rows, of shape (n, 35), by their segment."""
-        segments, sizes = np.unique(labels, return_counts=True)
-        members = [scaled[labels == segment] for segment in segments]
-        means, variances = (np.stack([statistic(rows, axis=0) for rows in members]) for statistic in (np.mean, np.var))
-        return cls(segments.tolist(), sizes.astype(np.float64), means, variances)
+        return cls.of_columns(scaled.T, labels)
+
+    @classmethod
+    def of_columns(cls, scaled: Iterable[FloatArray], labels: NDArray[Any]) -> Moments:
+        """Return the same of the 35 columns, each of shape (n,), which are looked at one after the other."""
+        segments, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        means, variances = [], []
+        for column in scaled:
+            means.append(np.bincount(places, column) / sizes)
+            variances.append(np.bincount(places, (column - means[-1][places]) ** 2) / sizes)
+        return cls(segments.tolist(), sizes.astype(np.float64), np.stack(means, axis=1), np.stack(variances, axis=1))
 
     def size(self, segment: int) -> int:
         """Return the number of customers of a segment."""
@@ -136,3 +155,44 @@ class Moments:
         deviation = np.sqrt((self.variances[own] + variance) / 2)
         effect: FloatArray = (self.means[own] - mean) / np.where(deviation > NO_DEVIATION, deviation, 1.0)
         return effect
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that is said of the customers of each segment beyond what a sample of them tells.
+
+    Parameters
+    ----------
+    facts : DataFrame
+        As `segment_facts` gives them, indexed by segment.
+    shop : Series
+        The same facts of all customers.
+    medians : DataFrame
+        Median of each of the 35 features.
+    moments
+        Of the scaled features.
+    returned : DataFrame
+        Returned ``lines``, and the ``value`` that was paid back for them; null where no order line has a value.
+    """
+
+    facts: pd.DataFrame
+    shop: pd.Series[float]
+    medians: pd.DataFrame
+    moments: Moments
+    returned: pd.DataFrame
+
+    @classmethod
+    def of(cls, features: Columns, scaled: Iterable[FloatArray], labels: NDArray[Any]) -> Figures:
+        """Look at the columns of n customers, one after the other, by their segments, of shape (n,)."""
+        import pandas as pd
+
+        lines, value = features["returned_line_count"], returned_value(features).clip(lower=0)
+        has_money = bool(features["mean_order_value"].notna().any())
+        returned = {"lines": lines.groupby(labels).sum(), "value": value.groupby(labels).sum()}
+        return cls(
+            segment_facts(features, labels),
+            segment_facts(features, np.zeros(len(labels))).mean(),
+            pd.DataFrame({name: features[name].groupby(labels).median() for name in FEATURES}),
+            Moments.of_columns(scaled, labels),
+            pd.DataFrame(returned).assign(**({} if has_money else {"value": np.nan})),
+        )

@@ -274,7 +274,7 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: ARG002
+    def fit(self, X: ArrayLike, y: object = None, *, is_sample: bool = False) -> Self:  # noqa: ARG002
         """Segment the rows of X.
 
         Parameters
@@ -283,6 +283,8 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             Numbers; NaN where a value is missing.
         y : ignored
             Present by convention.
+        is_sample : bool, default=False
+            Whether X was drawn from more rows as ``max_fit_rows`` would have been: the model is then that of all rows.
 
         Returns
         -------
@@ -302,16 +304,18 @@ class HybridSegmenter(ClusterMixin, OneToOneFeatureMixin, TransformerMixin, Base
             raise ValueError("init needs n_clusters")
         rows: FloatArray = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         with threadpool_limits(1):
-            return self._fit(rows)
+            return self._fit(rows, is_sample)
 
-    def _fit(self, X: FloatArray) -> Self:
+    def _fit(self, X: FloatArray, is_sample: bool) -> Self:
         random = check_random_state(self.random_state)
         self.notes_: list[str] = []
+        if is_sample:
+            random.uniform()  # what drawing the sample has taken
         self.fitted_rows_ = spread_sample(X, self.max_fit_rows, random)
         fitted = X[self.fitted_rows_]
         self.scaler_ = FeatureScaler(self.scaling).fit(fitted)
         self._leave_out_features(fitted)
-        density = self._fit_density(fitted, len(fitted) == len(X), random)
+        density = self._fit_density(fitted, len(fitted) == len(X) and not is_sample, random)
         outlier = density.noise_radii > self.eps_
         inside = fitted[~outlier]
         scaled_in = self._scaled(inside)[:, self._used]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import platform
 import re
+import socket
 import zlib
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -166,11 +168,45 @@ def load_model(path: Path) -> tuple[HybridSegmenter, ModelFacts]:
     return segmenter, facts
 
 
+def packed(segmenters: Sequence[HybridSegmenter]) -> bytes:
+    """Return fitted estimators as the bytes that `unpacked` makes them of again, in another process."""
+    import skops.io
+
+    content: bytes = skops.io.dumps([_without_rows(each) for each in segmenters], compression=ZIP_DEFLATED)
+    return content
+
+
+def unpacked(content: bytes, versions: dict[str, str]) -> list[HybridSegmenter]:
+    """Load fitted estimators, with the types and the versions that `load_model` allows.
+
+    Parameters
+    ----------
+    content
+        From `packed`.
+    versions
+        Those of the process that packed them, as `versions_here` gave them.
+
+    Raises
+    ------
+    UnusableModel
+        If they are damaged, have types in them that do not belong there, or come from versions that do not fit.
+    """
+    import skops.io
+
+    here = f"that {socket.gethostname()} was sent"
+    _check_versions(here, versions)
+    try:
+        segmenters: list[HybridSegmenter] = skops.io.loads(content, trusted=_own_types())
+    except Exception as error:  # whatever skops stumbles over, types that are not trusted included
+        raise UnusableModel(f"The model {here} cannot be used ({error}): run again.") from error
+    return segmenters
+
+
 def _damaged(path: Path, reason: object) -> UnusableModel:
     return UnusableModel(f"The model file {path} is damaged ({reason}): {_WHAT_TO_DO}.")
 
 
-def _check_versions(path: Path, saved: dict[str, str]) -> None:
+def _check_versions(path: Path | str, saved: dict[str, str]) -> None:
     """Refuse a model that would mean something else here.
 
     scikit-learn keeps what it fits the same within a minor release; what the other libraries write is kept for longer.

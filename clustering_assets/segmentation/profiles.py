@@ -12,7 +12,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.utils import check_random_state
 
 from clustering_assets.contracts import SEGMENT_PROFILES
-from clustering_assets.segmentation.facts import FEATURES, Moments, returned_value, segment_facts
+from clustering_assets.segmentation.facts import FEATURES, Figures
 from clustering_assets.segmentation.hybrid import OUTLIER
 from clustering_assets.segmentation.naming import SMALL_EFFECT, entries, sentence, unique_names
 from clustering_assets.segmentation.rules import surrogate_rule
@@ -31,6 +31,7 @@ def segment_profiles(
     stability: Mapping[int, float] | None = None,
     vocabulary: Vocabulary | None = None,
     known_names: Mapping[int, str] | None = None,
+    figures: Figures | None = None,
     random_state: int = 0,
 ) -> pd.DataFrame:
     """Describe each segment by the facts about its customers.
@@ -50,6 +51,9 @@ def segment_profiles(
         Names, actions and assumptions; by default `load_vocabulary`.
     known_names : mapping of segment id to name, optional
         Names in the last run, which segments keep as long as they fit.
+    figures : Figures, optional
+        Of all customers, where ``features``, ``labels`` and ``scaled`` are those of a sample: rules are then learnt
+        from the sample, and silhouettes computed on it. By default of these customers.
     random_state : int
         Seed of the samples that rules are learnt from and silhouettes computed on.
 
@@ -79,30 +83,27 @@ def segment_profiles(
         raise ValueError(f"{len(features)} customers, but labels {segments.shape} and scaled {scales.shape}")
     words = load_vocabulary() if vocabulary is None else vocabulary
     own = features[FEATURES].reset_index(drop=True).astype(np.float64)
-    facts, moments = segment_facts(own, segments), Moments.of(scales, segments)
-    shop: pd.Series[float] = segment_facts(own, np.zeros(len(own))).mean()
-    found = entries(facts, shop, words, known_names or {})
-    names = unique_names({s: entry.name for s, entry in found.items()}, moments, words, known_names or {})
+    all_of = Figures.of(own, scales.T, segments) if figures is None else figures
+    facts = all_of.facts
+    found = entries(facts, all_of.shop, words, known_names or {})
+    names = unique_names({s: entry.name for s, entry in found.items()}, all_of.moments, words, known_names or {})
 
     tellable = [name for name, varies in zip(FEATURES, np.ptp(scales, axis=0) > 0, strict=True) if varies]
     rules = [surrogate_rule(own[tellable], segments == s, random_state=random_state) for s in found]
-    returned = pd.DataFrame({"lines": own["returned_line_count"], "value": returned_value(own).clip(lower=0)})
-    totals = returned.groupby(segments).sum()
-    has_money = bool(own["mean_order_value"].notna().any())
     savings = [
-        saving(totals["lines"][s], totals["value"][s] if has_money else None, words.costs, entry.saves)
-        for s, entry in found.items()
+        saving(lines, None if np.isnan(value) else value, words.costs, found[s].saves)
+        for s, lines, value in all_of.returned.loc[list(found)].itertuples()
     ]
-    medians, told = own.groupby(segments).median(), facts.to_dict("index")
+    told = facts.to_dict("index")
     profiles = pd.DataFrame(
         {
             "segment_name": pd.Series(names),
             "description": pd.Series({s: sentence(names[s], found[s], told[s], words) for s in found}),
             **facts[["customers", "share", "order_share", "value_share", "returned_value_share"]],
             **{f"{name}_mean": facts[name] for name in FEATURES},
-            **{f"{name}_median": medians[name] for name in FEATURES},
+            **{f"{name}_median": all_of.medians[name] for name in FEATURES},
             "distinguishing_features": pd.Series(
-                {s: _differences(moments.effect(s, moments.others(s))) for s in found}
+                {s: _differences(all_of.moments.effect(s, all_of.moments.others(s))) for s in found}
             ),
             "silhouette": _silhouettes(segments, scales, random_state),
             "stability": pd.Series(dict(stability or {}), dtype=np.float64),

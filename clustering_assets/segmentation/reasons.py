@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from clustering_assets.segmentation.facts import FEATURES
+from clustering_assets.segmentation.facts import FEATURES, Columns
 from clustering_assets.segmentation.hybrid import OUTLIER
 
 FloatArray = NDArray[np.float64]
@@ -32,6 +34,7 @@ def customer_reasons(
     centres: ArrayLike,
     centre_segment_ids: ArrayLike,
     features: pd.DataFrame,
+    usual: Usual | None = None,
 ) -> pd.DataFrame:
     """Return per customer the distances to the own and the next segment, and three features that decided.
 
@@ -49,6 +52,8 @@ def customer_reasons(
         Segment id of each centre.
     features : DataFrame of n rows
         The clustering features in their own units; other columns are not looked at.
+    usual : Usual, optional
+        What all customers are like, where these are some of them. By default what these are like.
 
     Returns
     -------
@@ -98,16 +103,14 @@ def customer_reasons(
     next_distance = distances[everybody, following]
     has_next = np.isfinite(next_distance)
 
-    mean, varies = X.mean(axis=0), np.ptp(X, axis=0) > 0
-    typical = _typical(own_units, X, mean)
-    median, spread = _centre_and_spread(own_units)
+    like = Usual.of(features, X.T) if usual is None else usual
     named = np.full((len(X), REASONS), NOTHING)
     for start in range(0, len(X), BLOCK):
         rows = slice(start, start + BLOCK)
-        scores = margin_contributions(X[rows], own[rows], following[rows], P, C, mean)
+        scores = margin_contributions(X[rows], own[rows], following[rows], P, C, like.mean)
         outlying = ~inside[rows]
-        scores[outlying] = np.abs(own_units[rows][outlying] - median) / spread
-        scores = np.where(varies, np.nan_to_num(scores), 0.0)
+        scores[outlying] = np.abs(own_units[rows][outlying] - like.median) / like.spread
+        scores = np.where(like.varies, np.nan_to_num(scores), 0.0)
         strongest = np.argsort(-scores, axis=1, kind="stable")[:, :REASONS]
         named[rows] = np.where(np.take_along_axis(scores, strongest, axis=1) > 0, strongest, NOTHING)
     named[inside & ~has_next] = NOTHING
@@ -118,7 +121,7 @@ def customer_reasons(
             "distance": own_distance,
             "next_segment_id": pd.Series(centre_ids[following], dtype="Int64").where(has_next),
             "next_distance": np.where(has_next, next_distance, np.nan),
-            **{f"reason_{place + 1}": _texts(named[:, place], own_units, typical) for place in range(REASONS)},
+            **{f"reason_{place + 1}": _texts(named[:, place], own_units, like.typical) for place in range(REASONS)},
         }
     )
 
@@ -140,24 +143,48 @@ def margin_contributions(
     return contributions
 
 
-def _typical(features: FloatArray, scaled: FloatArray, mean: FloatArray) -> FloatArray:
-    """Return per feature the value that scales to the mean of the scaled feature, between the nearest two observed."""
-    typical = np.full(features.shape[1], np.nan)
-    for feature, (values, scales) in enumerate(zip(features.T, scaled.T, strict=True)):
-        known = ~np.isnan(values)
-        if known.any():
-            order = np.argsort(scales[known], kind="stable")
-            typical[feature] = np.interp(mean[feature], scales[known][order], values[known][order])
-    return typical
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What customers are like as a whole; each of shape (35,), by feature.
+
+    Parameters
+    ----------
+    mean, varies
+        Mean of the scaled feature, and whether it is not the same for everybody.
+    typical
+        The value, in its own unit, that scales to the mean: between the nearest two that occur.
+    median, spread
+        Median in its own unit, and what a deviation from it is measured in, which is never 0.
+    """
+
+    mean: FloatArray
+    varies: NDArray[np.bool_]
+    typical: FloatArray
+    median: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def of(cls, features: Columns, scaled: Iterable[FloatArray]) -> Usual:
+        """Look at the columns of customers one after the other: the features, and the same scaled."""
+        found = [
+            _usual(np.asarray(features[name], dtype=np.float64), column)
+            for name, column in zip(FEATURES, scaled, strict=True)
+        ]
+        mean, varies, typical, median, spread = (np.array(each) for each in zip(*found, strict=True))
+        return cls(mean, varies, typical, median, spread)
 
 
-def _centre_and_spread(features: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return per feature the median and what a deviation from it is measured in, which is never 0."""
-    frame = pd.DataFrame(features)
-    median = frame.median().to_numpy()
-    spread = MAD_TO_DEVIATION * (frame - median).abs().median().to_numpy()
-    spread = np.where(spread > 0, spread, frame.std(ddof=0).to_numpy())
-    return median, np.where(spread > 0, spread, 1.0)
+def _usual(values: FloatArray, scales: FloatArray) -> tuple[float, bool, float, float, float]:
+    mean, known = scales.mean(), ~np.isnan(values)
+    typical = np.nan
+    if known.any():
+        order = np.argsort(scales[known], kind="stable")
+        typical = np.interp(mean, scales[known][order], values[known][order])
+    column = pd.Series(values)
+    median = column.median()
+    spread = MAD_TO_DEVIATION * (column - median).abs().median()
+    spread = spread if spread > 0 else column.std(ddof=0)
+    return mean, bool(np.ptp(scales) > 0), typical, median, spread if spread > 0 else 1.0
 
 
 def _texts(named: IntArray, features: FloatArray, typical: FloatArray) -> list[str | None]:

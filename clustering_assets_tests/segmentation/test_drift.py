@@ -105,7 +105,7 @@ def test_halves_of_one_population_drift_little_and_a_shift_much():
 
 def test_features_are_compared_by_name():
     references = {"a": distribution([1, 2, 3]), "gone": distribution([1])}
-    found = feature_drift(references, pd.DataFrame({"b": [1, 2, 3], "a": [1, 2, 3]}))
+    found = feature_drift(references, pd.DataFrame({"b": [1, 2, 3], "a": [1, 2, 3]}).items())
     assert found == {"a": 0.0}
 
 
