@@ -1,8 +1,8 @@
 """Millions of customers put into their segments by Spark: ``python -m benchmarks.spark_assignment CUSTOMERS FOLDER``.
 
-The driver is a process of its own, with the Java machine that it starts, and the executor another one, as on a cluster:
-``local-cluster`` gives that on one machine. Printed is a JSON object: the seconds of the sample, of the fit and of the
-assignment, customers per second and core, and the peak memory of the driver's Python and of its Java machine.
+The driver is a process of its own with the Java machine that it starts, and what it sends out is done in others, as on
+a cluster: by a standalone master and a worker. Printed is a JSON object: the seconds of the sample, of the fit and of
+the assignment, customers per second and core, and the peak memory of the driver's Python and of its Java machine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ import os
 import re
 import resource
 import shutil
+import socket
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark
+from pyspark.sql import SparkSession
 
 from benchmarks.planted import behaviour
 from benchmarks.shops import FEATURES
@@ -51,12 +57,31 @@ def write_customers(customers: int, folder: Path, seed: int = 0) -> None:
         pq.write_table(pa.table({"customer_id": ids, **columns}), folder / f"{start:09}.parquet")
 
 
-def measure(customers: int, folder: Path, *, with_map: bool) -> dict[str, Any]:
-    from pyspark.sql import SparkSession
+@contextmanager
+def cluster(folder: Path) -> Iterator[str]:
+    """Start a master and a worker on the loopback; give the address of the master."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = f"spark://127.0.0.1:{port}"
+    deploy, own = "org.apache.spark.deploy", ["--host", "127.0.0.1", "--webui-port", "0"]
+    size = ["--cores", str(CORES), "--memory", f"{EXECUTOR_MEMORY}m", "--work-dir", str(folder / "work")]
+    commands = [
+        [f"{deploy}.master.Master", *own, "--port", port],
+        [f"{deploy}.worker.Worker", *own, *size, address],
+    ]
+    start = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    with ExitStack() as started, (folder / "cluster.log").open("w") as log:
+        for command in commands:
+            process = subprocess.Popen([start, *command], stdout=log, stderr=log)
+            started.callback(process.wait)
+            started.callback(process.terminate)
+        yield address
 
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+
+def measure(master: str, customers: int, folder: Path, *, with_map: bool) -> dict[str, Any]:
     session = (
-        SparkSession.builder.master(f"local-cluster[1,{CORES},{EXECUTOR_MEMORY}]")
+        SparkSession.builder.master(master)
         .config("spark.driver.memory", DRIVER_MEMORY)
         .config("spark.executor.memory", f"{EXECUTOR_MEMORY}m")
         .config("spark.executorEnv.PYTHONPATH", str(Path(__file__).parents[1]))
@@ -86,6 +111,7 @@ def measure(customers: int, folder: Path, *, with_map: bool) -> dict[str, Any]:
         written = session.read.parquet(str(folder / "assigned"))
         counted = written.count()
         outliers = written.where("label = -1").count()
+        # the script that starts it becomes it
         java = session.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
         peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{java}/status").read_text())[0])
     finally:
@@ -106,5 +132,7 @@ def measure(customers: int, folder: Path, *, with_map: bool) -> dict[str, Any]:
 
 if __name__ == "__main__":
     many, place = int(sys.argv[1]), Path(sys.argv[2]).resolve()
+    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m"}
     write_customers(many, place / "customers")
-    print(json.dumps(measure(many, place, with_map="--map" in sys.argv[3:])))
+    with cluster(place) as at:
+        print(json.dumps(measure(at, many, place, with_map="--map" in sys.argv[3:])))
