@@ -29,6 +29,9 @@ class Environment:
     source_dir: Path
     source_layout: str | None
     engine: str
+    spark_master: str
+    spark_dir: Path
+    spark_driver_memory: str
     as_of: date | None
     pseudonym_key: str | None = field(repr=False)
     memory_limit: str
@@ -60,8 +63,8 @@ def read_environment() -> Environment:
     """
     base = _CHECKOUT if (_CHECKOUT / "workspace.yaml").exists() else Path.cwd()
     engine = os.environ.get("CLUSTERING_ENGINE") or "duckdb"
-    if engine != "duckdb":
-        raise BadSetting(f"CLUSTERING_ENGINE is {engine!r}; it can be duckdb")
+    if engine not in ("duckdb", "spark"):
+        raise BadSetting(f"CLUSTERING_ENGINE is {engine!r}; it can be duckdb or spark")
     pseudonym_key = os.environ.get("CLUSTERING_PSEUDONYM_KEY") or None
     if pseudonym_key and len(pseudonym_key) < _LEAST_KEY_LENGTH:
         raise BadSetting(
@@ -71,11 +74,15 @@ def read_environment() -> Environment:
     dropped_columns = os.environ.get("CLUSTERING_PUBLISH_DROPPED_COLUMNS") or "keep"
     if dropped_columns not in ("keep", "refuse"):
         raise BadSetting(f"CLUSTERING_PUBLISH_DROPPED_COLUMNS is {dropped_columns!r}; it can be keep or refuse")
+    home = Path(os.environ.get("CLUSTERING_HOME") or base / ".clustering_home").expanduser().resolve()
     return Environment(
-        home=Path(os.environ.get("CLUSTERING_HOME") or base / ".clustering_home").expanduser().resolve(),
+        home=home,
         source_dir=Path(os.environ.get("CLUSTERING_SOURCE_DIR") or base / "data").expanduser().resolve(),
         source_layout=os.environ.get("CLUSTERING_SOURCE_LAYOUT") or None,
         engine=engine,
+        spark_master=os.environ.get("CLUSTERING_SPARK_MASTER") or "local[*]",
+        spark_dir=Path(os.environ.get("CLUSTERING_SPARK_DIR") or home / "spark").expanduser().resolve(),
+        spark_driver_memory=os.environ.get("CLUSTERING_SPARK_DRIVER_MEMORY") or "2g",
         as_of=parse_day(os.environ.get("CLUSTERING_AS_OF") or None, "CLUSTERING_AS_OF"),
         pseudonym_key=pseudonym_key,
         memory_limit=os.environ.get("CLUSTERING_MEMORY_LIMIT") or "2GB",

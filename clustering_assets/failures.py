@@ -29,6 +29,7 @@ from clustering_assets.segmentation.model_file import UnusableModel
 from clustering_assets.silver import NoCustomers
 from clustering_assets.sources.ingestion import NoUsableRows
 from clustering_assets.sources.mapping import BadMapping
+from clustering_assets.spark.session import SparkUnavailable
 from clustering_assets.warehouse import WarehouseUnavailable
 
 ERROR_LOG = "errors.log"
@@ -78,6 +79,7 @@ def in_one_sentence() -> Iterator[None]:
         NoUsableRows,
         NothingToPublish,
         NothingToReport,
+        SparkUnavailable,
         PublishingFailed,
         TooLittleHistory,
         UnusableModel,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import ibis
@@ -36,7 +36,11 @@ class Imputed:
     imputed: ir.Table
 
 
-def impute(features: ir.Table) -> Imputed:
+def _as_is(table: ir.Table, _name: str) -> ir.Table:
+    return table
+
+
+def impute(features: ir.Table, keep: Callable[[ir.Table, str], ir.Table] = _as_is) -> Imputed:
     """Drop the customers without a core metric and fill what else is missing.
 
     Parameters
@@ -44,9 +48,11 @@ def impute(features: ir.Table) -> Imputed:
     features
         One row per customer, nulls not filled: what `customer_features` returns, best as a table, since it is read
         for each of the results.
+    keep
+        As for `customer_features`.
     """
     complete = functools.reduce(operator.and_, [features[column.name].notnull() for column in _CORE])
-    summary = _summary(features, complete)
+    summary = keep(_summary(features, complete), "imputation_summary")
     kept = features.filter(complete).cross_join(summary)
     dropped = features.filter(~complete)
     return Imputed(
@@ -101,20 +107,24 @@ def _round_half_even(number: ir.FloatingValue) -> ir.FloatingValue:
 
 
 def _log(summary: ir.Table) -> ir.Table:
-    rows = []
+    """Turn the one row of the summary into a row per column: a union of as many would read it as often."""
+    entries = []
     for position, column in enumerate(_RULED):
         fill = _fill_value(summary, column)
-        rows.append(
-            summary.select(
-                position=ibis.literal(position, "int64"),
-                feature=ibis.literal(column.name),
-                rule=ibis.literal(str(column.imputation)),
-                nulls_found=summary[f"{column.name}_nulls"].cast("int64"),
-                values_filled=fill.notnull().ifelse(summary[f"{column.name}_kept_nulls"], 0).cast("int64"),
-                fill_value=fill,
+        entries.append(
+            ibis.struct(
+                {
+                    "position": ibis.literal(position, "int64"),
+                    "feature": ibis.literal(column.name),
+                    "rule": ibis.literal(str(column.imputation)),
+                    "nulls_found": summary[f"{column.name}_nulls"].cast("int64"),
+                    "values_filled": fill.notnull().ifelse(summary[f"{column.name}_kept_nulls"], 0).cast("int64"),
+                    "fill_value": fill.cast("float64"),
+                }
             )
         )
-    return ibis.union(*rows).order_by("position").drop("position")
+    rows = summary.select(entry=ibis.array(entries).unnest())
+    return rows.unpack("entry").order_by("position").drop("position")
 
 
 def _imputed_features(kept: ir.Table) -> ir.Table:

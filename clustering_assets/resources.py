@@ -15,6 +15,7 @@ from clustering_assets.failures import log_errors_in
 from clustering_assets.locks import Busy, one_run_at_a_time, sign_of_life
 from clustering_assets.lost_runs import end_lost_runs
 from clustering_assets.sources.files import DEFAULT_LIMITS, Limits
+from clustering_assets.spark.session import Cluster, check
 from clustering_assets.warehouse import Warehouse
 
 WAREHOUSE_POOL = "warehouse"
@@ -95,6 +96,36 @@ class SourceFolder(dg.ConfigurableResource[Any]):
     def day_to_look_from(self, configured: str | None) -> date | None:
         """Return the day of the run's config, else that of the deployment, else None: the latest order's."""
         return parse_day(configured or self.as_of, "as_of")
+
+
+class Engine(dg.ConfigurableResource[Any]):
+    """What computes bronze and silver."""
+
+    name: str = Field(
+        default="duckdb",
+        description="duckdb, on this machine, or spark, for order lines that one machine cannot hold.",
+        pattern="^(duckdb|spark)$",
+    )
+    spark_master: str = Field(default="local[*]", description="Master of the Spark cluster.")
+    spark_dir: str = Field(
+        default="", description="Folder of Spark's tables, which all machines of the cluster see under this path."
+    )
+    spark_driver_memory: str = Field(default="2g", description="Memory of the driver's Java machine.")
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster, looked at before anything is read; None where DuckDB computes.
+
+        Raises
+        ------
+        SparkUnavailable
+            If Spark cannot be used as it is set up.
+        """
+        if self.name == "duckdb":
+            return None
+        cluster = Cluster(self.spark_master, Path(self.spark_dir), self.spark_driver_memory)
+        check(cluster)
+        return cluster
 
 
 class Database(dg.ConfigurableResource[Any]):
@@ -209,6 +240,12 @@ def resources() -> dict[str, dg.ConfigurableResource[Any]]:
             as_of=environment.as_of.isoformat() if environment.as_of else None,
             max_expanded_size=environment.max_expanded_size,
             allow_links=environment.allow_links,
+        ),
+        "engine": Engine(
+            name=environment.engine,
+            spark_master=environment.spark_master,
+            spark_dir=str(environment.spark_dir),
+            spark_driver_memory=environment.spark_driver_memory,
         ),
         "database": Database(
             url=dg.EnvVar("CLUSTERING_PUBLISH_URL") if environment.publish_url else None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ibis
@@ -32,7 +33,7 @@ from clustering_assets.pseudonyms import (
     tables_with_customers,
     what_ids_are,
 )
-from clustering_assets.warehouse import AS_OF, record_versions, replace_table, table
+from clustering_assets.warehouse import AS_OF, literal, record_versions, replace_table, table
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -48,7 +49,7 @@ def silver_tables(
     lines: ir.Table, as_of: date | None, keep: Callable[[ir.Table, str], ir.Table]
 ) -> dict[TableContract, ir.Table]:
     """Return the silver tables, ``computed_at`` aside, as expressions over order lines; `keep` as for features."""
-    imputed = impute(keep(customer_features(lines, as_of, keep), "unimputed_features"))
+    imputed = impute(keep(customer_features(lines, as_of, keep), "unimputed_features"), keep)
     return {
         CUSTOMER_FEATURES: imputed.features,
         IMPUTATION_LOG: imputed.log,
@@ -84,6 +85,7 @@ def write_silver(
     now: datetime,
     pseudonym_key: str | None = None,
     least_rows_kept: float = 0.0,
+    computed: Mapping[TableContract, Path] | None = None,
 ) -> None:
     """Compute the silver tables from bronze and write them in one transaction.
 
@@ -101,6 +103,8 @@ def write_silver(
         Key of the pseudonyms that stand for the customers; None for clear ids.
     least_rows_kept
         Share of the number of customers before that there has to be.
+    computed
+        Folders of Parquet files of the tables, where another engine has computed them.
 
     Raises
     ------
@@ -119,10 +123,12 @@ def write_silver(
         return backend.table(kept, database="temp.main")
 
     try:
-        tables = {
-            contract: keep(rows, contract.name)
-            for contract, rows in silver_tables(table(backend, ORDER_LINES), as_of, keep).items()
-        }
+        expressions = (
+            silver_tables(table(backend, ORDER_LINES), as_of, keep)
+            if computed is None
+            else {contract: _in_files(backend, folder) for contract, folder in computed.items()}
+        )
+        tables = {contract: keep(rows, contract.name) for contract, rows in expressions.items()}
         features = tables[CUSTOMER_FEATURES]
         [(customers,)] = backend.con.execute(backend.compile(features.count())).fetchall()
         if customers == 0:
@@ -140,6 +146,10 @@ def write_silver(
     finally:
         for name in temporary:
             backend.con.execute(f"drop table if exists {name}")
+
+
+def _in_files(backend: Backend, folder: Path) -> ir.Table:
+    return backend.sql(f"select * from read_parquet({literal(f'{folder}/*.parquet')})")
 
 
 def _record_ids(backend: Backend, pseudonym_key: str | None) -> None:

@@ -22,7 +22,7 @@ import ibis
 import ibis.expr.types as ir
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
-from clustering_assets.contracts import TableContract
+from clustering_assets.contracts import ORDER_LINES, TableContract
 from clustering_assets.durable import written_beside
 from clustering_assets.locks import process_in_words
 
@@ -268,8 +268,37 @@ def has_table(backend: Backend, contract: TableContract) -> bool:
 
 def is_there(backend: Backend, schema: str, name: str) -> bool:
     """Whether a schema has a table of that name; asked hundreds of times in a run; Ibis takes twice as long."""
-    query = "from duckdb_tables() where database_name = current_database() and schema_name = $1 and table_name = $2"
-    return backend.con.execute(query, [schema, name]).fetchone() is not None
+    return _kind(backend, schema, name) is not None
+
+
+def _kind(backend: Backend, schema: str, name: str) -> str | None:
+    """Say whether a ``table`` or a ``view`` has the name, if any does."""
+    query = """
+        select kind from (
+            select 'table' as kind, database_name, schema_name, table_name from duckdb_tables()
+            union all select 'view', database_name, schema_name, view_name from duckdb_views())
+        where database_name = current_database() and schema_name = $1 and table_name = $2"""
+    found = backend.con.execute(query, [schema, name]).fetchone()
+    return found[0] if found else None
+
+
+def refuse_other_engine(backend: Backend, engine: str) -> None:
+    """Refuse to go on with what another engine has begun.
+
+    Bronze of Spark lies in files that the warehouse has views of, that of DuckDB in tables.
+
+    Raises
+    ------
+    WarehouseUnavailable
+        If bronze was written by the other engine.
+    """
+    kind = _kind(backend, ORDER_LINES.layer, ORDER_LINES.name)
+    other = {"table": "duckdb", "view": "spark", None: engine}[kind]
+    if other != engine:
+        raise WarehouseUnavailable(
+            f"The tables of this home were written by the engine {other}: set CLUSTERING_ENGINE={other}, or "
+            "CLUSTERING_HOME to a new folder, which then is filled from the source files."
+        )
 
 
 def table(backend: Backend, contract: TableContract) -> ir.Table:
@@ -293,6 +322,18 @@ def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd
             _create(backend, contract, backend.table("rows_to_write"))
         finally:
             backend.con.unregister("rows_to_write")
+
+
+def replace_view(backend: Backend, contract: TableContract, files: Sequence[Path]) -> None:
+    """Let a table of the warehouse be what stands in Parquet files, with the contract's columns, order and types."""
+    columns = ", ".join(f'"{column.name}"::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
+    nothing = ", ".join(f'null::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
+    rows = (
+        f"select {columns} from read_parquet([{', '.join(literal(str(file)) for file in files)}])"
+        if files
+        else f"select {nothing} where false"
+    )
+    backend.con.execute(f"create or replace view {contract.qualified_name} as {rows}")
 
 
 def replace_period(

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Mapping, Sequence
+from tempfile import TemporaryDirectory
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+import pytest
 from ibis.backends import BaseBackend
 
 from clustering_assets.contracts import Column
 from clustering_assets_tests.oracle import contract_frame
+from clustering_assets_tests.spark_cluster import require_spark
 
-ENGINES: dict[str, Callable[[], BaseBackend]] = {"duckdb": lambda: ibis.duckdb.connect()}
+
+def _spark() -> BaseBackend:
+    """Spark on this machine, with its tables in a folder that is gone with the process."""
+    require_spark()
+    from pyspark.sql import SparkSession
+
+    folder = TemporaryDirectory(prefix="spark-")
+    atexit.register(folder.cleanup)
+    settings = {
+        "spark.sql.warehouse.dir": folder.name,
+        "spark.local.dir": folder.name,
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+    }
+    return ibis.pyspark.connect(SparkSession.builder.master("local[1]").config(map=settings).getOrCreate())
+
+
+ENGINES: dict[str, Callable[[], BaseBackend]] = {
+    "duckdb": lambda: ibis.duckdb.connect(),
+    "spark": _spark,
+}
+EVERY_ENGINE = [pytest.param(name, marks=pytest.mark.long if name == "spark" else ()) for name in ENGINES]
+"""For fixtures: Spark takes seconds for what takes DuckDB milliseconds; what it is asked every time is in ``spark``."""
 
 
 def table_of(frame: pd.DataFrame, columns: Sequence[Column]) -> ir.Table:

@@ -12,7 +12,7 @@ from ibis.backends import BaseBackend
 from clustering_assets.contracts import CLUSTERING_FEATURES, DROPPED_CUSTOMERS, IMPUTATION_LOG, IMPUTED_FEATURES
 from clustering_assets.imputation import Imputed, impute
 from clustering_assets_tests.awkward_lines import EARLIER_AS_OF, awkward_lines, order_lines_strategy
-from clustering_assets_tests.engines import ENGINES, assert_same, fetch, prepare
+from clustering_assets_tests.engines import ENGINES, EVERY_ENGINE, assert_same, fetch, prepare
 from clustering_assets_tests.oracle import (
     FEATURE_COLUMNS,
     ExpectedImputation,
@@ -42,7 +42,7 @@ def by_name(imputed: Imputed) -> dict[str, ir.Table]:
     return {field.name: getattr(imputed, field.name) for field in fields(imputed)}
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=EVERY_ENGINE)
 def imputer(request: pytest.FixtureRequest) -> Iterator[Imputer]:
     engine = ENGINES[request.param]()
     yield Imputer(engine)

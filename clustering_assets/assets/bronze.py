@@ -10,7 +10,7 @@ from clustering_assets.contracts import FORGOTTEN_CUSTOMERS, ORDER_LINES, REJECT
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.forgetting import forgotten_customers
 from clustering_assets.metadata import NEWEST_CONTENT, asset_key, table_facts, table_spec, verbatim
-from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Engine, Home, QualityLimits, SourceFolder
 from clustering_assets.sources.accounting import (
     cancellation_outcomes,
     file_accounts,
@@ -39,20 +39,20 @@ _LOOKED_AT_WITHIN = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2)
     pool=WAREHOUSE_POOL,
 )
 def bronze(
-    context: dg.AssetExecutionContext, home: Home, source: SourceFolder, quality_limits: QualityLimits
+    context: dg.AssetExecutionContext, home: Home, source: SourceFolder, engine: Engine, quality_limits: QualityLimits
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files that are new or changed since the last time."""
+    with in_one_sentence():
+        cluster = engine.cluster
+        with home.warehouse.connect() as backend:
+            forgotten = forgotten_customers(backend, home.warehouse.home)
+            how = (source.folder, utc_now(), source.layout, source.limits, forgotten, quality_limits.least_rows_kept)
+            changed = ingest(backend, *how) if cluster is None else False
+        if cluster is not None:
+            from clustering_assets.spark import bronze as on_spark
+
+            changed = on_spark.ingest(cluster, home.warehouse, *how)
     with in_one_sentence(), home.warehouse.connect() as backend:
-        forgotten = forgotten_customers(backend, home.warehouse.home)
-        changed = ingest(
-            backend,
-            source.folder,
-            utc_now(),
-            source.layout,
-            source.limits,
-            forgotten,
-            least_rows_kept=quality_limits.least_rows_kept,
-        )
         version = dg.DataVersion(bronze_version(backend))
         reports = {
             ORDER_LINES: _order_lines(backend),

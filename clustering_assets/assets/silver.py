@@ -1,7 +1,9 @@
 """Silver: the behaviour of each customer, and a record of what was imputed and who was dropped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,16 +15,24 @@ from clustering_assets.contracts import (
     IMPUTED_FEATURES,
     ORDER_LINES,
     SOURCE_FILES,
+    TableContract,
 )
 from clustering_assets.failures import in_one_sentence
 from clustering_assets.metadata import asset_key, column_lineage, table_facts, table_spec
 from clustering_assets.pseudonyms import CLEAR, what_ids_are
-from clustering_assets.resources import WAREHOUSE_POOL, Home, QualityLimits, SourceFolder
+from clustering_assets.resources import WAREHOUSE_POOL, Engine, Home, QualityLimits, SourceFolder
 from clustering_assets.run_config import SilverConfig
 from clustering_assets.silver import silver_lineage, write_silver
 from clustering_assets.sources.ingestion import bronze_version
 from clustering_assets.versions import FEATURES_VERSION, fingerprint
-from clustering_assets.warehouse import row_count, table, table_version, utc_now
+from clustering_assets.warehouse import (
+    WarehouseUnavailable,
+    refuse_other_engine,
+    row_count,
+    table,
+    table_version,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -44,21 +54,24 @@ def silver(
     config: SilverConfig,
     home: Home,
     source: SourceFolder,
+    engine: Engine,
     quality_limits: QualityLimits,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Compute the features of all customers, unless bronze, the day to look from and the pseudonym key are the same."""
-    with in_one_sentence(), home.warehouse.connect() as backend:
+    with in_one_sentence():
         as_of = source.day_to_look_from(config.as_of)
         ids = what_ids_are(home.pseudonym_key)
-        version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of, ids)
-        changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
+        with home.warehouse.connect() as backend:
+            version = fingerprint(FEATURES_VERSION, bronze_version(backend), as_of, ids)
+            changed = version != table_version(backend, CUSTOMER_FEATURES.qualified_name)
         if changed:
             context.log.info("computing the features of all customers as of %s", as_of or "the latest order")
-            write_silver(
-                backend, as_of, version, utc_now(), home.pseudonym_key, least_rows_kept=quality_limits.least_rows_kept
-            )
+            limit = quality_limits.least_rows_kept
+            with _computed(engine, home, as_of) as computed, home.warehouse.connect() as backend:
+                write_silver(backend, as_of, version, utc_now(), home.pseudonym_key, limit, computed)
         else:
             context.log.info("order lines and settings are those of the last time: the tables stay as they are")
+    with in_one_sentence(), home.warehouse.connect() as backend:
         for contract in _TABLES:
             yield dg.MaterializeResult(
                 asset_key=asset_key(contract),
@@ -71,6 +84,25 @@ def silver(
                 },
                 data_version=dg.DataVersion(version),
             )
+
+
+@contextmanager
+def _computed(engine: Engine, home: Home, as_of: date | None) -> "Iterator[Mapping[TableContract, Path] | None]":
+    """Give the tables in files where Spark computes them; None where DuckDB does, as it writes them."""
+    cluster = engine.cluster
+    if cluster is None:
+        yield None
+        return
+    from clustering_assets.spark.bronze import bronze_folder
+    from clustering_assets.spark.silver import computed_silver
+
+    with home.warehouse.connect() as backend:
+        refuse_other_engine(backend, engine.name)
+        folder = bronze_folder(backend)
+    if folder is None:
+        raise WarehouseUnavailable("There are no order lines yet: materialize bronze first.")
+    with computed_silver(cluster, folder, as_of) as computed:
+        yield computed
 
 
 def _customers(backend: "Backend", as_of: date | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -58,6 +58,7 @@ from clustering_assets.warehouse import (
     has_table,
     is_disk_full,
     record_versions,
+    refuse_other_engine,
     replace_table,
     table,
     table_version,
@@ -75,9 +76,14 @@ _SAYINGS = 10
 """Times that a load says how far it is, however many files there are."""
 
 _KEY = ", ".join(repeats.KEY)
-_INCOMING = "bronze.incoming_"
-_TABLES = (ORDER_LINES, REJECTED_ROWS, CANCELLATIONS)
-_WRITTEN = (*_TABLES, SUPERSEDED_LINES, SOURCE_FILES, FILE_STATE)
+INCOMING = "bronze.incoming_"
+"""Begins the names of the tables that hold what was read until all is read."""
+READ = (ORDER_LINES, REJECTED_ROWS, CANCELLATIONS)
+"""Tables that a file gives rows of."""
+ROWS = (*READ, SUPERSEDED_LINES)
+"""Tables of rows of files; the others have a row per file."""
+WRITTEN = (*ROWS, SOURCE_FILES, FILE_STATE)
+"""Tables that a load writes."""
 _UNMATCHED = "UNMATCHED_CANCELLATION"
 _FORGOTTEN = "FORGOTTEN: the customer asked to be forgotten"
 _WITHOUT = "bronze.without_customers"
@@ -121,7 +127,7 @@ _Content = tuple[str, str | None]
 
 
 @dataclass(slots=True)
-class _Plan:
+class Plan:
     """What becomes of the files.
 
     ``to_read``: files to read. ``kept`` and ``noted``: rows of ``source_files`` that stay, and new ones. ``gone``:
@@ -133,6 +139,67 @@ class _Plan:
     noted: list[SourceFile] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     loaded: dict[_Content, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load of bronze, from the plan to the record.
+
+    ``before``: what was recorded until now. ``settings``: fingerprint of how files are read. ``is_settled``: whether
+    the tables leave out whom they have to.
+    """
+
+    plan: Plan
+    before: Sequence[SourceFile]
+    layouts: tuple[Layout, ...]
+    settings: str
+    forgotten: Forgotten
+    is_settled: bool
+    folder: Path
+
+    @property
+    def files(self) -> list[SourceFile]:
+        """What is to be recorded of all files."""
+        return [*self.plan.kept, *self.plan.noted]
+
+    @property
+    def fresh(self) -> list[str]:
+        """Sources that were just read."""
+        return [file.source_file for file in self.plan.noted if file.status == "loaded"]
+
+    @property
+    def stale(self) -> list[str]:
+        """Sources that cannot be read anew and keep the rows of their last good version."""
+        kept = [file for file in self.plan.kept if file.status == "loaded"]
+        return [file.source_file for file in kept if file.settings != self.settings]
+
+    @property
+    def cancelling(self) -> list[str]:
+        """Sources whose returns are cancellations that have to be matched."""
+        layouts = {online_retail.LAYOUT.name, *(known.name for known in self.layouts if known.cancels)}
+        return [file.source_file for file in self.files if file.layout in layouts]
+
+    def read(self, read_one: Callable[[FoundFile, SourceFile], list[SourceFile]]) -> None:
+        """Read the files of the plan, each whole or not at all, and note what became of them.
+
+        Parameters
+        ----------
+        read_one
+            Reads a file; returns a row for each of its sheets, or raises `UnusableFile`.
+        """
+        _read_all(self.plan, self.before, read_one)
+
+    def finish(self, backend: Backend) -> None:
+        """Record who was left out; refuse a load that leaves no order line.
+
+        Raises
+        ------
+        NoUsableRows
+            If there is none, and not because the last customer was forgotten.
+        """
+        record_versions(backend, {_WITHOUT: self.forgotten.digest})
+        if not backend.con.execute(_ANY_LINE).fetchone():
+            raise NoUsableRows(_why_nothing(self.folder, self.files))
 
 
 def ingest(
@@ -168,9 +235,45 @@ def ingest(
     mapping.BadMapping
         If ``source.yaml`` or the configured layout cannot be used.
     """
+    _drop_incoming(backend)  # a run that was killed leaves what it had read
+    refuse_other_engine(backend, "duckdb")
+    load = plan_load(backend, folder, now, layout, limits, forgotten)
+    if load is None:
+        return False
+    create_incoming(backend)
+    try:
+        load.read(lambda file, note: read_file(backend, file, load.layouts, note, limits, forgotten))
+        _log.info("putting what was read into the tables and comparing them with their contracts")
+        # whoever is forgotten goes, even if nobody is left
+        with accepted(backend, WRITTEN, least_rows_kept, may_be_empty=() if load.is_settled else [ORDER_LINES]):
+            _put_in(backend, load)
+            settle(backend, load)
+            record_files(backend, load.files)
+            load.finish(backend)
+    finally:
+        _drop_incoming(backend)
+        for name in ("repeated_rows", "combined_lines"):
+            backend.con.execute(f"drop table if exists {name}")
+    return True
+
+
+def plan_load(
+    backend: Backend,
+    folder: Path,
+    now: datetime,
+    layout: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    forgotten: Forgotten = _NOBODY,
+) -> Load | None:
+    """Look at the source folder and at what is recorded; None where bronze is in step with it.
+
+    Raises
+    ------
+    NoUsableRows, mapping.BadMapping
+        As for `ingest`.
+    """
     if problem := folder_problem(folder):
         raise NoUsableRows(problem)
-    _drop_incoming(backend)  # a run that was killed leaves what it had read
     layouts = layouts_for(folder, layout, limits)
     without = [forgotten.digest] if forgotten.customers else []
     settings = fingerprint(READER_VERSION, *(repr(replace(known, refine=None)) for known in layouts), *without)
@@ -180,24 +283,8 @@ def ingest(
     if is_settled and not plan.to_read and not plan.gone and {*plan.kept, *plan.noted} == set(before):
         if not any(file.status == "loaded" for file in before):
             raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
-        return False
-    _create_incoming(backend)
-    try:
-        _read_all(backend, plan, before, layouts, limits, forgotten)
-        _log.info("putting what was read into the tables and comparing them with their contracts")
-        # whoever is forgotten goes, even if nobody is left
-        with accepted(backend, _WRITTEN, least_rows_kept, may_be_empty=() if is_settled else [ORDER_LINES]):
-            stale = [file.source_file for file in plan.kept if file.status == "loaded" and file.settings != settings]
-            cancelling = {online_retail.LAYOUT.name, *(known.name for known in layouts if known.cancels)}
-            _apply(backend, plan, forgotten, stale, cancelling)
-            record_versions(backend, {_WITHOUT: forgotten.digest})
-            if not backend.con.execute(_ANY_LINE).fetchone():
-                raise NoUsableRows(_why_nothing(folder, [*plan.kept, *plan.noted]))
-    finally:
-        _drop_incoming(backend)
-        for name in ("repeated_rows", "combined_lines"):
-            backend.con.execute(f"drop table if exists {name}")
-    return True
+        return None
+    return Load(plan, before, tuple(layouts), settings, forgotten, is_settled, folder)
 
 
 def bronze_version(backend: Backend) -> str:
@@ -227,8 +314,8 @@ def _recorded(backend: Backend) -> list[SourceFile]:
     return [SourceFile(**row) for row in rows]
 
 
-def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: datetime, limits: Limits) -> _Plan:
-    plan = _Plan()
+def _plan(folder: Path, before: Sequence[SourceFile], settings: str, now: datetime, limits: Limits) -> Plan:
+    plan = Plan()
     known: dict[str, list[SourceFile]] = {}
     for row in before:
         known.setdefault(row.path, []).append(row)
@@ -317,23 +404,19 @@ def _same_or_new(rows: Sequence[SourceFile], note: SourceFile) -> SourceFile:
 
 
 def _drop_incoming(backend: Backend) -> None:
-    for contract in _TABLES:
-        backend.con.execute(f"drop table if exists {_INCOMING}{contract.name}")
+    for contract in READ:
+        backend.con.execute(f"drop table if exists {INCOMING}{contract.name}")
 
 
-def _create_incoming(backend: Backend) -> None:
-    for contract in _TABLES:
+def create_incoming(backend: Backend) -> None:
+    """Make the empty tables that `read_file` fills, one for each of `READ`."""
+    for contract in READ:
         columns = ", ".join(f'"{column.name}" {SQL_TYPES[column.type]}' for column in contract.columns)
-        backend.con.execute(f"create or replace table {_INCOMING}{contract.name} ({columns})")
+        backend.con.execute(f"create or replace table {INCOMING}{contract.name} ({columns})")
 
 
 def _read_all(
-    backend: Backend,
-    plan: _Plan,
-    before: Sequence[SourceFile],
-    layouts: Sequence[Layout],
-    limits: Limits,
-    forgotten: Forgotten,
+    plan: Plan, before: Sequence[SourceFile], read_one: Callable[[FoundFile, SourceFile], list[SourceFile]]
 ) -> None:
     count = len(plan.to_read)
     megabytes = sum(note.size_bytes for _, note in plan.to_read) / 1e6
@@ -346,7 +429,7 @@ def _read_all(
             plan.noted.append(_duplicate(note, plan.loaded[content]))
         else:
             try:
-                plan.noted += _read(backend, file, layouts, note, limits, forgotten)
+                plan.noted += read_one(file, note)
                 plan.loaded[content] = file.name
             except UnusableFile as problem:
                 if isinstance(problem, UnreadableNow):
@@ -360,7 +443,7 @@ def _read_all(
             _log.info("read %s of %s files, %s rows", f"{place:,}", f"{count:,}", f"{rows:,}")
 
 
-def _read(
+def read_file(
     backend: Backend,
     file: FoundFile,
     layouts: Sequence[Layout],
@@ -368,7 +451,7 @@ def _read(
     limits: Limits,
     forgotten: Forgotten,
 ) -> list[SourceFile]:
-    """Read a file whole or not at all.
+    """Read a file into the incoming tables, whole or not at all; return a row for each of its sheets.
 
     Raises
     ------
@@ -389,9 +472,9 @@ def _read(
     if stamp(file.path) != file.stamp:
         problem = UnreadableNow("changed while it was read: run again when it is complete")
     if problem:
-        for contract in _TABLES:
+        for contract in READ:
             backend.con.execute(
-                f"delete from {_INCOMING}{contract.name} where source_file = $1 or starts_with(source_file, $1 || '#')",
+                f"delete from {INCOMING}{contract.name} where source_file = $1 or starts_with(source_file, $1 || '#')",
                 [file.name],
             )
         raise problem
@@ -479,7 +562,7 @@ class _Incoming:
         source, now = self.source.replace("'", "''"), self.now.isoformat()
         known = {"source_file": f"'{source}'", "ingested_at": f"timestamp '{now}'"}
         columns = ", ".join(f"{known[name]} as {name}" if name in known else name for name in contract.column_names)
-        inserted = self.backend.con.execute(f"insert into {_INCOMING}{contract.name} select {columns} from ({query})")
+        inserted = self.backend.con.execute(f"insert into {INCOMING}{contract.name} select {columns} from ({query})")
         return int(inserted.fetchall()[0][0])
 
 
@@ -490,7 +573,7 @@ def _take_out_repeats(backend: Backend, source: str) -> int:
     the keys; rows whose hashes merely collide come out of the rules unchanged.
     """
     run = backend.con.execute
-    lines, is_of_source = f"{_INCOMING}{ORDER_LINES.name}", "source_file = $1"
+    lines, is_of_source = f"{INCOMING}{ORDER_LINES.name}", "source_file = $1"
     created = run(
         f"""create or replace temp table repeated_rows as
             select source_row from {lines} where {is_of_source} and hash({_KEY}) in (
@@ -525,27 +608,30 @@ def _cancellation_query() -> str:
 # ----------------------------------------------------------------------------------------------------------- applying
 
 
-def _apply(
-    backend: Backend, plan: _Plan, forgotten: Forgotten, stale: Sequence[str], cancelling: Collection[str]
-) -> None:
-    """Take out what is gone, put in what is new, and settle what depends on all files together."""
+def _put_in(backend: Backend, load: Load) -> None:
+    """Take out what is gone and put in what is new."""
     if not has_table(backend, SUPERSEDED_LINES):
         replace_table(backend, SUPERSEDED_LINES, backend.table("incoming_order_lines", database="bronze").limit(0))
-    for contract in _TABLES:
-        _move_in(backend, contract, plan.gone)
-    _delete(backend, SUPERSEDED_LINES, plan.gone)
-    if forgotten.customers and stale:
-        _forget_in(backend, stale, forgotten)
-    fresh = [file.source_file for file in plan.noted if file.status == "loaded"]
-    _settle_keys(backend, fresh)
-    files = [*plan.kept, *plan.noted]
-    _settle_cancellations(backend, [file.source_file for file in files if file.layout in cancelling])
-    _record(backend, files)
+    for contract in READ:
+        _move_in(backend, contract, load.plan.gone)
+    _delete(backend, SUPERSEDED_LINES, load.plan.gone)
+
+
+def settle(backend: Backend, load: Load) -> None:
+    """Settle what depends on the rows of all files together.
+
+    All of it is between rows of one customer: rows of some customers can be settled without those of the others.
+    """
+    stale = load.stale
+    if load.forgotten.customers and stale:
+        _forget_in(backend, stale, load.forgotten)
+    _settle_keys(backend, load.fresh)
+    _settle_cancellations(backend, load.cancelling)
 
 
 def _move_in(backend: Backend, contract: TableContract, gone: set[str]) -> None:
     """Where nothing of the old table stays, the new one takes its place without being copied."""
-    name, incoming = contract.qualified_name, f"{_INCOMING}{contract.name}"
+    name, incoming = contract.qualified_name, f"{INCOMING}{contract.name}"
     if has_table(backend, contract):
         _delete(backend, contract, gone)
         if backend.con.execute(f"select 1 from {name} limit 1").fetchone():
@@ -667,8 +753,8 @@ def _settle_cancellations(backend: Backend, files: Sequence[str]) -> None:
         run(f"drop table {name}")
 
 
-def _record(backend: Backend, files: Sequence[SourceFile]) -> None:
-    """Count what became of the rows of every file, in the tables themselves."""
+def record_files(backend: Backend, files: Sequence[SourceFile]) -> None:
+    """Write the tables that have a row per file, with what became of its rows, counted in the tables themselves."""
 
     def counted(contract: TableContract, condition: str = "true") -> Counter[str]:
         query = f"select source_file, count(*) from {contract.qualified_name} where {condition} group by 1"

@@ -17,7 +17,7 @@ from clustering_assets.contracts import CLUSTERING_FEATURES, CUSTOMER_FEATURES, 
 from clustering_assets.features.customer_features import customer_features
 from clustering_assets.imputation import impute
 from clustering_assets_tests.awkward_lines import AS_OF, EARLIER_AS_OF, awkward_lines, order_lines_strategy
-from clustering_assets_tests.engines import ENGINES, assert_same, fetch, prepare, table_of
+from clustering_assets_tests.engines import ENGINES, EVERY_ENGINE, assert_same, fetch, prepare, table_of
 from clustering_assets_tests.oracle import FEATURE_COLUMNS, expected_features
 
 FIXED_DAY = dt.date(2024, 2, 1)
@@ -56,7 +56,7 @@ class Silver:
         return fetch(self.engine, table, FEATURE_COLUMNS, by="customer_id")
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=EVERY_ENGINE)
 def silver(request: pytest.FixtureRequest) -> Iterator[Silver]:
     engine = ENGINES[request.param]()
     yield Silver(engine)

@@ -1,0 +1,112 @@
+"""A real Spark cluster for tests: a standalone master and workers, as processes on the loopback of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE = 180.0
+
+
+def require_spark() -> None:
+    """Skip the test where Spark cannot start, and say why."""
+    if importlib.util.find_spec("pyspark") is None:
+        pytest.skip("pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class StandaloneCluster:
+    """A master that answers, and its workers."""
+
+    url: str
+    status_url: str
+    workers: list[subprocess.Popen[bytes]]
+
+    def status(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.status_url}/json/", timeout=10) as answer:  # noqa: S310
+            return dict(json.load(answer))
+
+    def kill_worker(self) -> None:
+        """Kill a worker and all that it has started, as when its machine is gone."""
+        kill_group(self.workers.pop())
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+@contextmanager
+def standalone(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[StandaloneCluster]:
+    """Start a master and workers with a processor and some memory each."""
+    import pyspark
+
+    spark_class = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
+    port, status_port = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_DAEMON_MEMORY": "256m",
+        "PYSPARK_PYTHON": sys.executable,
+    }
+    url = f"spark://127.0.0.1:{port}"
+    log = (folder / "cluster.log").open("wb")
+
+    def start(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [spark_class, f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", "127.0.0.1", *arguments]
+        # a group of its own, so that what it starts can be killed with it
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    started = [start("Master", "--port", str(port), "--webui-port", str(status_port))]
+    try:
+        cluster = StandaloneCluster(url, f"http://127.0.0.1:{status_port}", [])
+        for number in range(workers):
+            work = folder / f"worker {number}"
+            options = ["--cores", "1", "--memory", memory, "--webui-port", "0", "--work-dir", str(work), url]
+            cluster.workers.append(start("Worker", *options))
+        started += cluster.workers
+        _wait_for(cluster, workers)
+        yield cluster
+    finally:
+        for process in reversed(started):
+            kill_group(process)
+        log.close()
+
+
+def _wait_for(cluster: StandaloneCluster, workers: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if cluster.status()["aliveworkers"] == workers:
+                return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError("the Spark cluster did not start")
+        time.sleep(0.2)
