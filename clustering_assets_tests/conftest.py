@@ -30,10 +30,12 @@ _FAILURES_ALONE = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 """What runs print; the two hundred lines of a run that goes well are a tenth of its time."""
 
 LONGEST = (
+    "test_layers",
     "test_operations",
     "test_ui",
     "test_definitions",
     "test_kill_points",
+    "test_assignment",
     "test_deployment",
     "test_command_line",
     "test_faults",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clustering_assets_tests.spark_cluster import require_spark
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A local Spark, two tasks at a time in this machine's Python; skipped where Spark or Java is missing."""
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
-    if shutil.which("java") is None:
-        pytest.skip("Java is not installed")
+    """A local Spark, two tasks at a time in this machine's Python; skipped where Spark or Java is missing.
+
+    A process has one session at a time: that of a module ends with it, or the next would get it instead of its own.
+    """
+    require_spark()
+    from pyspark import sql
+
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     folder = tmp_path_factory.mktemp("spark")
     session: SparkSession = (

@@ -191,6 +191,7 @@ def test_an_engine_does_not_go_on_with_the_tables_of_another(both: Both) -> None
         both.load_spark()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (REAL / "online_retail_ii").exists(), reason="the data of UCI Online Retail II is not there")
 def test_uci_online_retail_comes_to_the_same_tables(both: Both) -> None:
     both = replace(both, source=REAL / "online_retail_ii")
