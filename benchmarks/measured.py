@@ -1,22 +1,41 @@
-"""Runs a command in a process of its own, so that its peak memory is its own."""
+"""Runs a module in a process of its own, so that its peak memory is its own."""
 
 from __future__ import annotations
 
 import json
-import os
+import re
+import resource
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 KIBIBYTE = 1024
+_STATUS = Path("/proc/self/status")
 
 
 def measured(module: str, *arguments: str) -> tuple[dict[str, float], float]:
     """Run a module that prints a JSON object; return the object, and the peak memory in gigabytes."""
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        printed = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command[1:])} failed")
-    return json.loads(printed), usage.ru_maxrss * KIBIBYTE / 1e9
+    command = [sys.executable, "-m", "benchmarks.measured", module, *arguments]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if finished.returncode:
+        raise SystemExit(f"{' '.join(command[3:])} failed")
+    printed, peak = finished.stdout.rstrip().rsplit("\n", 1)
+    return json.loads(printed), float(peak)
+
+
+def peak_memory() -> float:
+    """Peak memory of this process in gigabytes.
+
+    ``ru_maxrss`` would not do on Linux: a process that was just started inherits it from the one that started it.
+    """
+    if _STATUS.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())):
+        return int(found[1]) * KIBIBYTE / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else KIBIBYTE) / 1e9
+
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    sys.stdout.write(f"\n{peak_memory()}\n")
