@@ -81,7 +81,7 @@ def _differences(backend: Backend) -> float:
 
     def rows(contract: TableContract) -> str:
         columns = [
-            # sums differ in their last digits by the order of the rows: finer rounding would now and then tell them apart
+            # sums differ in their last digits by the order of the rows: finer rounding would tell some of them apart
             f"round({column.name}, 5)" if column.type == "float64" else column.name
             for column in contract.columns
             if column.name not in ("ingested_at", "computed_at", "loaded_at", "stamp")
