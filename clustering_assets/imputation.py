@@ -108,23 +108,25 @@ def _round_half_even(number: ir.FloatingValue) -> ir.FloatingValue:
 
 def _log(summary: ir.Table) -> ir.Table:
     """Turn the one row of the summary into a row per column: a union of as many would read it as often."""
-    entries = []
-    for position, column in enumerate(_RULED):
-        fill = _fill_value(summary, column)
-        entries.append(
-            ibis.struct(
-                {
-                    "position": ibis.literal(position, "int64"),
-                    "feature": ibis.literal(column.name),
-                    "rule": ibis.literal(str(column.imputation)),
-                    "nulls_found": summary[f"{column.name}_nulls"].cast("int64"),
-                    "values_filled": fill.notnull().ifelse(summary[f"{column.name}_kept_nulls"], 0).cast("int64"),
-                    "fill_value": fill.cast("float64"),
-                }
+    positions = ibis.union(*(ibis.literal(at, "int64").name("position").as_table() for at in range(len(_RULED))))
+    rows = positions.cross_join(summary)
+
+    def each(value: Callable[[Column], ir.Value]) -> ir.Value:
+        return ibis.cases(*((rows.position == at, value(column)) for at, column in enumerate(_RULED)))
+
+    log = rows.select(
+        "position",
+        feature=each(lambda column: ibis.literal(column.name)),
+        rule=each(lambda column: ibis.literal(str(column.imputation))),
+        nulls_found=each(lambda column: rows[f"{column.name}_nulls"].cast("int64")),
+        values_filled=each(
+            lambda column: (
+                _fill_value(rows, column).notnull().ifelse(rows[f"{column.name}_kept_nulls"], 0).cast("int64")
             )
-        )
-    rows = summary.select(entry=ibis.array(entries).unnest())
-    return rows.unpack("entry").order_by("position").drop("position")
+        ),
+        fill_value=each(lambda column: _fill_value(rows, column).cast("float64")),
+    )
+    return log.order_by("position").drop("position")
 
 
 def _imputed_features(kept: ir.Table) -> ir.Table:

@@ -55,7 +55,7 @@ def _trace(
             return known[node.name]
         case ops.PhysicalTable():
             return {name: frozenset({(node.name, name)}) for name in node.schema}
-        case ops.Project() | ops.Aggregate() | ops.JoinChain():
+        case ops.Project() | ops.Aggregate() | ops.JoinChain() | ops.DummyTable():
             return {name: results[value] for name, value in node.values.items()}
         case ops.Set():
             return {name: results[node.left][name] | results[node.right][name] for name in node.schema}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-import ibis.expr.types as ir
 import pandas as pd
 import pytest
 
@@ -51,9 +50,9 @@ def said(result: dg.ExecuteInProcessResult) -> str:
     return data.description or ""
 
 
-def with_a_rate_above_one(impute: Callable[[ir.Table], Any]) -> Callable[[ir.Table], Any]:
-    def wrong(features: ir.Table) -> Any:
-        found = impute(features)
+def with_a_rate_above_one(impute: Callable[..., Any]) -> Callable[..., Any]:
+    def wrong(*given: Any) -> Any:
+        found = impute(*given)
         return type(found)(found.features.mutate(return_rate=1.5), found.log, found.dropped, found.imputed)
 
     return wrong

@@ -31,7 +31,7 @@ from clustering_assets.checks import every_file_usable
 from clustering_assets.contracts import CUSTOMER_FEATURES, SCALED_FEATURES, TableContract
 from clustering_assets.metadata import verbatim
 from clustering_assets.reports.workbook import write_workbook
-from clustering_assets.resources import Home, QualityLimits, SourceFolder
+from clustering_assets.resources import Engine, Home, QualityLimits, SourceFolder
 from clustering_assets.segmentation.model_file import UnusableModel, model_path
 from clustering_assets.sources.files import in_short
 from clustering_assets_tests.sources.bronze import Bronze, csv_text, opened, order_lines
@@ -213,6 +213,7 @@ def load_as_asset(folder: Path, home: Path) -> tuple[dg.ExecuteInProcessResult, 
             resources={
                 "home": Home(path=str(home)),
                 "source": SourceFolder(path=str(folder)),
+                "engine": Engine(),
                 "quality_limits": QualityLimits(),
             },
             raise_on_error=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import random
 import shutil
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ MOMENTS = {
 RANDOM_KILLS = 40
 REPLACE = "pathlib:Path.replace"
 STEPS = [
-    Step("clustering_assets.sources.ingestion:_record", after=True),
+    Step("clustering_assets.sources.ingestion:record_files", after=True),
     Step("clustering_assets.silver:record_versions"),
     Step("skops.io:dump", after=True),
     Step("clustering_assets.gold:save_model", after=True),
@@ -162,6 +163,11 @@ def test_killed_while_it_makes_the_warehouse_a_run_leaves_none_or_an_empty_one(
     expected = tables(case.undisturbed)
     del expected["bronze.fulfilled_requests"]  # the last table of a run
     assert same(tables(shop.home), expected, "bronze.")
+
+
+def test_the_steps_are_functions_of_the_project() -> None:
+    for step in [*STEPS, *MORE_STEPS]:
+        assert callable(pkgutil.resolve_name(step.name))
 
 
 @pytest.mark.long
