@@ -45,7 +45,7 @@ def run(source: Path, home: Path, settings: Mapping[str, Any]) -> None:
     source, home
         The folders.
     settings
-        As `clustering_assets.gold.segment` takes them.
+        Of `clustering_assets.gold.Request`.
     """
     warehouse = Warehouse(home)
     with warehouse.connect() as backend:
@@ -67,22 +67,15 @@ def run(source: Path, home: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _gold(warehouse: Warehouse, settings: Mapping[str, Any], version: str) -> None:
-    from clustering_assets.gold import read_earlier_fit, segment, write_gold
+    from clustering_assets.gold import Request, read_earlier_fit, segment, write_gold
     from clustering_assets.reports import fit_pictures
 
     with warehouse.connect() as backend:
         customers = table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas()
         imputed = table(backend, IMPUTED_FEATURES).to_pandas().set_index("customer_id")["imputed"]
         earlier = read_earlier_fit(backend, warehouse.home)
-    found = segment(
-        customers,
-        imputed,
-        **settings,
-        earlier=earlier,
-        input_version=version,
-        model_run_id=version,
-        now=utc_now(),
-    )
+    asked = Request(**settings, input_version=version, model_run_id=version, now=utc_now())
+    found = segment(customers, imputed, asked, earlier)
     with warehouse.connect() as backend:
         write_gold(backend, warehouse.home, found, earlier, version)
         profiles = table(backend, SEGMENT_PROFILES).to_pyarrow().to_pylist()

@@ -21,7 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.measured import measured
 from benchmarks.planted import EXTREME, FAMILIES, NAMED_EXTREMES, Planted, shop, with_extremes
 from benchmarks.shops import Customers, bronze, customers_of
-from clustering_assets.gold import read_earlier_fit, segment, write_gold
+from clustering_assets.gold import Request, read_earlier_fit, segment, write_gold
 from clustering_assets.saved_models import find_model
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.map import customer_map
@@ -239,13 +239,15 @@ def _kept(before: Customers, now: Customers, seed: int) -> float:
             found = segment(
                 customers.table,
                 customers.imputed,
-                parameters=HybridSegmenter(random_state=seed).get_params(),
-                map_parameters={"max_landmarks": 100},  # The map is not what is measured.
-                stability_resamples=0,
-                earlier=earlier,
-                input_version=f"{run}",
-                model_run_id=f"{run}",
-                now=utc_now(),
+                Request(
+                    parameters=HybridSegmenter(random_state=seed).get_params(),
+                    map_parameters={"max_landmarks": 100},  # The map is not what is measured.
+                    stability_resamples=0,
+                    input_version=f"{run}",
+                    model_run_id=f"{run}",
+                    now=utc_now(),
+                ),
+                earlier,
             )
             write_gold(backend, home, found, earlier, f"{run}")
         return float(find_model(backend)["kept_segment_share"])

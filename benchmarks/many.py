@@ -18,7 +18,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.planted import behaviour, shop
 from benchmarks.shops import FEATURES
-from clustering_assets.gold import segment
+from clustering_assets.gold import Request, segment
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.map import customer_map
 
@@ -66,13 +66,15 @@ def whole_gold(customers: int, seed: int) -> dict[str, float]:
     segment(
         table,
         pd.Series("", index=ids),
-        parameters=HybridSegmenter(random_state=seed).get_params(),
-        map_parameters={},
-        stability_resamples=10,
-        earlier=None,
-        input_version="benchmark",
-        model_run_id="benchmark",
-        now=datetime.now(UTC).replace(tzinfo=None),
+        Request(
+            parameters=HybridSegmenter(random_state=seed).get_params(),
+            map_parameters={},
+            stability_resamples=10,
+            input_version="benchmark",
+            model_run_id="benchmark",
+            now=datetime.now(UTC).replace(tzinfo=None),
+        ),
+        None,
     )
     return {"seconds": time.perf_counter() - started}
 

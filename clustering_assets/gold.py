@@ -252,16 +252,7 @@ def read_earlier_fit(backend: Backend, home: Path) -> EarlierFit | None:
 
 
 def segment(
-    customers: pd.DataFrame,
-    imputed: pd.Series[str],
-    *,
-    parameters: Mapping[str, Any],
-    map_parameters: Mapping[str, Any],
-    stability_resamples: int,
-    earlier: EarlierFit | None,
-    input_version: str,
-    model_run_id: str,
-    now: datetime,
+    customers: pd.DataFrame, imputed: pd.Series[str], asked: Request, earlier: EarlierFit | None
 ) -> Segmentation:
     """Fit the segmentation, and go on from the fit before: its segment ids, their names, and what changed since.
 
@@ -271,21 +262,20 @@ def segment(
         ``silver.customer_features``, one row per customer, in the order of customer_id.
     imputed
         Names of the features that were imputed, joined by ';', per customer_id.
-    parameters, map_parameters, stability_resamples, input_version, model_run_id, now
-        As for `Request`.
+    asked
+        The settings, and what the fit is known by.
     earlier
         The fit before; None for the first.
     """
-    asked = Request(parameters, map_parameters, stability_resamples, input_version, model_run_id, now)
     features, ids = customers[FEATURES].astype(np.float64), customers["customer_id"]
-    segmenter = fit(features, ids, parameters, earlier)
+    segmenter = fit(features, ids, asked.parameters, earlier)
     scaled: NDArray[np.float64] = np.asarray(segmenter.transform(features))
     everybody = Everybody(
         ids, features, pd.DataFrame(scaled, columns=FEATURES), Imputed(ids.map(imputed)), segmenter.labels_
     )
     found = describe(asked, segmenter, features, scaled, everybody, earlier)
     _log.info("drawing the map of the customers")
-    place = customer_map(scaled, random_state=parameters["random_state"], **map_parameters)
+    place = customer_map(scaled, random_state=asked.parameters["random_state"], **asked.map_parameters)
     scaled_features = pd.DataFrame(
         {
             "customer_id": ids,
@@ -294,7 +284,7 @@ def segment(
             "feature_completeness": everybody.imputed.completeness,
             "scaling_method": segmenter.scaling,
             "quality_flags": customers["quality_flags"],
-            "processed_at": now,
+            "processed_at": asked.now,
         }
     )
     _log.info("looking for sub-segments and for the reasons of each customer")
@@ -304,8 +294,8 @@ def segment(
         confidence=segmenter.confidence_,
         map_x=place[:, 0],
         map_y=place[:, 1],
-        model_run_id=model_run_id,
-        assigned_at=now,
+        model_run_id=asked.model_run_id,
+        assigned_at=asked.now,
     )
     reasons = customer_reasons(
         ids,

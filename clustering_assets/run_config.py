@@ -90,7 +90,7 @@ class GoldConfig(SegmentationConfig):
     )
 
     def arguments(self) -> dict[str, Any]:
-        """Return the settings as `clustering_assets.gold.segment` takes them."""
+        """Return the settings of `clustering_assets.gold.Request`."""
         return {
             "parameters": self.parameters(),
             "map_parameters": {"perplexity": self.map_perplexity, "max_landmarks": self.map_landmarks},

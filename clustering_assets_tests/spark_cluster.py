@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,15 @@ class StandaloneCluster:
 
     def kill_worker(self) -> None:
         """Kill a worker and all that it has started, as when its machine is gone."""
-        kill_group(self.workers.pop())
+        worker = self.workers.pop()
+        kill_group(worker.pid)
+        worker.wait()
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+def kill_group(leader: int) -> None:
+    """Kill what is left of a process and of all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 @contextmanager
@@ -95,7 +95,8 @@ def standalone(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[S
         yield cluster
     finally:
         for process in reversed(started):
-            kill_group(process)
+            kill_group(process.pid)
+            process.wait()
         log.close()
 
 

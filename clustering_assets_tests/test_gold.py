@@ -30,6 +30,7 @@ from clustering_assets.contracts import (
 )
 from clustering_assets.gold import (
     EarlierFit,
+    Request,
     Segmentation,
     apply_model,
     drift_since,
@@ -73,13 +74,15 @@ class Gold:
         found = segment(
             customers,
             pd.Series("", index=customers["customer_id"]) if imputed is None else imputed,
-            parameters={**PARAMETERS, **parameters},
-            map_parameters={"perplexity": 5, "max_landmarks": 100},
-            stability_resamples=0,
-            earlier=earlier,
-            input_version=f"input {self.fits}",
-            model_run_id=f"{self.fits:016x}",
-            now=START + timedelta(days=self.fits),
+            Request(
+                parameters={**PARAMETERS, **parameters},
+                map_parameters={"perplexity": 5, "max_landmarks": 100},
+                stability_resamples=0,
+                input_version=f"input {self.fits}",
+                model_run_id=f"{self.fits:016x}",
+                now=START + timedelta(days=self.fits),
+            ),
+            earlier,
         )
         return found, earlier
 

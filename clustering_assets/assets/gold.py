@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -31,7 +32,7 @@ from clustering_assets.metadata import (
     table_spec,
     verbatim,
 )
-from clustering_assets.resources import WAREHOUSE_POOL, Home, Retention
+from clustering_assets.resources import WAREHOUSE_POOL, Engine, Home, Retention
 from clustering_assets.run_config import ApplyConfig, GoldConfig
 from clustering_assets.saved_models import find_model, remove_old_models, remove_orphans
 from clustering_assets.segmentation.drift import in_words
@@ -41,6 +42,7 @@ from clustering_assets.versions import SEGMENTATION_VERSION, fingerprint
 from clustering_assets.warehouse import (
     record_versions,
     replace_table,
+    row_count,
     table,
     table_version,
     utc_now,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.backends.duckdb import Backend
 
-    from clustering_assets.gold import EarlierFit, Segmentation
+    from clustering_assets.gold import EarlierFit, Request, Segmentation
 
 _QUALITY = (
     "customers",
@@ -88,7 +90,7 @@ _UPSTREAM = {
     pool=WAREHOUSE_POOL,
 )
 def gold(
-    context: dg.AssetExecutionContext, config: GoldConfig, home: Home, retention: Retention
+    context: dg.AssetExecutionContext, config: GoldConfig, home: Home, engine: Engine, retention: Retention
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Fit the segmentation, unless silver and the settings are the same as last time.
 
@@ -108,14 +110,13 @@ def gold(
             fits = changed or not path.is_file()
             if fits:
                 # pandas, scikit-learn and openTSNE are loaded for a fit alone: they take seconds
-                from clustering_assets.gold import read_earlier_fit, write_gold
+                from clustering_assets.gold import Request, read_earlier_fit, write_gold
 
-                customers, imputed = _customers(backend)
+                asked = Request(**config.arguments(), input_version=input_version, model_run_id=version, now=utc_now())
+                context.log.info("segmenting %s customers", f"{row_count(backend, CUSTOMER_FEATURES):,}")
                 earlier = read_earlier_fit(backend, home.warehouse.home)
         if fits:
-            context.log.info("segmenting %s customers", f"{len(customers):,}")
-            found = _segment(config, customers, imputed, earlier, input_version, version)
-            with home.warehouse.connect() as backend:
+            with _segmented(engine, home, asked, earlier) as found, home.warehouse.connect() as backend:
                 if table_version(backend, CUSTOMER_SEGMENTS.qualified_name) != version_before:
                     raise dg.Failure("Another run wrote the gold layer meanwhile: run again, to go on from it.")
                 if changed:
@@ -149,25 +150,21 @@ def _customers(backend: "Backend") -> tuple["pd.DataFrame", "pd.Series[str]"]:
     return table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas(), imputed
 
 
-def _segment(
-    config: GoldConfig,
-    customers: "pd.DataFrame",
-    imputed: "pd.Series[str]",
-    earlier: "EarlierFit | None",
-    input_version: str,
-    version: str,
-) -> "Segmentation":
-    from clustering_assets.gold import segment
+@contextmanager
+def _segmented(engine: Engine, home: Home, asked: "Request", earlier: "EarlierFit | None") -> "Iterator[Segmentation]":
+    """Fit, and put everybody into a segment, on the engine; the tables may be in files that are there until the end."""
+    cluster = engine.cluster
+    if cluster is None:
+        from clustering_assets.gold import segment
 
-    return segment(
-        customers,
-        imputed,
-        **config.arguments(),
-        earlier=earlier,
-        input_version=input_version,
-        model_run_id=version,
-        now=utc_now(),
-    )
+        with home.warehouse.connect() as backend:
+            customers, imputed = _customers(backend)
+        yield segment(customers, imputed, asked, earlier)
+        return
+    from clustering_assets.spark.gold import computed_gold
+
+    with computed_gold(cluster, home.warehouse, asked, earlier) as found:
+        yield found
 
 
 def _reports(

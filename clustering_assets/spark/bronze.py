@@ -98,7 +98,7 @@ def ingest(
     Raises
     ------
     SparkUnavailable
-        If the cluster cannot be used; the tables stay as they were.
+        If the cluster gives no session; the tables stay as they were.
     ContractBroken, NoUsableRows, mapping.BadMapping
         As for `sources.ingestion.ingest`.
     WarehouseUnavailable

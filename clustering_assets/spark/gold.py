@@ -7,6 +7,8 @@ which it reads from Parquet files. Everything that is wide stays in the files, f
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,8 @@ from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.map import CustomerMap, landmark_rows
 from clustering_assets.segmentation.sub_segments import fit_within
 from clustering_assets.spark.assignment import Fitted, assigned, reasoned, stratified_sample
-from clustering_assets.warehouse import literal
+from clustering_assets.spark.session import Cluster, connected, passing_folder
+from clustering_assets.warehouse import Warehouse, literal
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -59,6 +62,32 @@ def write_customers(backend: Backend, folder: Path) -> None:
                   left join {IMPUTED_FEATURES.qualified_name} as i using (customer_id))
             to {literal(str(folder))} (format parquet, file_size_bytes '{FILE_SIZE}')"""
     )
+
+
+@contextmanager
+def computed_gold(
+    cluster: Cluster, warehouse: Warehouse, asked: Request, earlier: EarlierFit | None
+) -> Iterator[Segmentation]:
+    """Segment the customers of silver; the tables are in files that are there until the end.
+
+    Parameters
+    ----------
+    warehouse
+        Where the customers are; it is not held while Spark computes.
+    asked, earlier
+        As for `gold.segment`.
+
+    Raises
+    ------
+    SparkUnavailable
+        If the cluster gives no session.
+    """
+    with passing_folder(cluster, "gold") as folder:
+        with warehouse.connect() as backend:
+            write_customers(backend, folder / "customers")
+        with connected(cluster) as session:
+            found = segment_many(session, folder / "customers", folder, asked, earlier)
+        yield found
 
 
 def segment_many(

@@ -134,27 +134,20 @@ def _check_writable(target: Path) -> None:
 
 
 @contextmanager
-def connected(cluster: Cluster, **options: str) -> Iterator[SparkSession]:
-    """Start a session on the cluster, and stop it again whatever happens inside.
-
-    Parameters
-    ----------
-    options
-        Settings of Spark on top of those of ``spark-defaults.conf``, with ``__`` for the dots of their names.
+def connected(cluster: Cluster) -> Iterator[SparkSession]:
+    """Start a session on a cluster that passed `check`, and stop it again whatever happens inside.
 
     Raises
     ------
     SparkUnavailable
-        As for `check`, and if the cluster refuses the session.
+        If the cluster refuses the session.
     """
-    check(cluster)
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
-    settings = {**_settings(cluster), **{name.replace("__", "."): value for name, value in options.items()}}
     builder = SparkSession.builder.appName("clustering-assets")
     builder = builder.remote(cluster.master) if cluster.master.startswith("sc://") else builder.master(cluster.master)
-    for name, value in settings.items():
+    for name, value in _settings(cluster).items():
         builder = builder.config(name, value)
     try:
         session = builder.getOrCreate()
@@ -167,6 +160,21 @@ def connected(cluster: Cluster, **options: str) -> Iterator[SparkSession]:
         yield session
     finally:
         session.stop()
+
+
+@contextmanager
+def passing_folder(cluster: Cluster, layer: str) -> Iterator[Path]:
+    """Give a folder for the files of a layer, until the warehouse has taken them over.
+
+    Those that a lost driver left are removed: runs follow each other.
+    """
+    folder = cluster.target / layer
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _settings(cluster: Cluster) -> dict[str, str]:

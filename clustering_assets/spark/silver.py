@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import ibis
 import ibis.expr.types as ir
 
 from clustering_assets.contracts import ORDER_LINES, TableContract
 from clustering_assets.silver import silver_tables
-from clustering_assets.spark.session import Cluster, connected
+from clustering_assets.spark.session import Cluster, connected, passing_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,14 +33,12 @@ def computed_silver(cluster: Cluster, bronze: Path, as_of: date | None) -> Itera
     Raises
     ------
     SparkUnavailable
-        If the cluster cannot be used.
+        If the cluster gives no session.
     """
-    folder = cluster.target / "silver" / uuid4().hex
-    try:
+    with passing_folder(cluster, "silver") as folder:
         with connected(cluster) as session:
-            yield write_silver_files(session, bronze / "rows" / f"kind={ORDER_LINES.name}", as_of, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            computed = write_silver_files(session, bronze / "rows" / f"kind={ORDER_LINES.name}", as_of, folder)
+        yield computed
 
 
 def write_silver_files(

@@ -66,7 +66,7 @@ def on_one_machine(shop: Shop, request: Request) -> Segmentation:
         imputed = table(backend, IMPUTED_FEATURES).to_pandas().set_index("customer_id")["imputed"]
         customers = table(backend, CUSTOMER_FEATURES).order_by("customer_id").to_pandas()
         earlier = read_earlier_fit(backend, shop.home)
-        found = segment(customers, imputed, earlier=earlier, **asdict(request))
+        found = segment(customers, imputed, request, earlier)
         write_gold(backend, shop.home, found, earlier, "alone")
     return found
 

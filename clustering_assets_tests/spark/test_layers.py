@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -29,13 +33,14 @@ from clustering_assets.silver import write_silver
 from clustering_assets.sources.files import DEFAULT_LIMITS
 from clustering_assets.sources.ingestion import ROWS, NoUsableRows, ingest
 from clustering_assets.spark import bronze as spark_bronze
+from clustering_assets.spark import gold as spark_gold
 from clustering_assets.spark.session import Cluster
 from clustering_assets.spark.silver import computed_silver
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse, WarehouseUnavailable
 from clustering_assets_tests.conftest import QUICK, make_shop
 from clustering_assets_tests.sources import bad_folder
-from clustering_assets_tests.spark_cluster import PATIENCE, StandaloneCluster, require_spark, standalone
+from clustering_assets_tests.spark_cluster import PATIENCE, StandaloneCluster, kill_group, require_spark, standalone
 
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC).replace(tzinfo=None)
 BRONZE = (*ROWS, SOURCE_FILES, FILE_STATE)
@@ -176,9 +181,27 @@ def test_a_load_that_cannot_be_accepted_leaves_the_last_good_tables(both: Both) 
     (both.source / "little.csv").write_text(header)
     with pytest.raises(NoUsableRows):
         both.load_spark()
+    for file in kept:
+        shutil.move(both.folder / file.name, file)
+    (both.source / "little.csv").write_text(f"{header}o,c,s\n")
+    driver = get_context("spawn").Process(target=_lose_the_driver, args=(both,))
+    driver.start()
+    driver.join()
+    assert driver.pid
+    kill_group(driver.pid)
+    assert driver.exitcode == -signal.SIGKILL
+    assert len(list((both.folder / "tables" / "bronze").iterdir())) == 2
     with both.spark.read() as backend:
         assert backend.con.execute("from bronze.order_lines order by all").fetchall() == before
+    assert both.load_spark()
     assert len(list((both.folder / "tables" / "bronze").iterdir())) == 1
+
+
+def _lose_the_driver(both: Both) -> None:
+    """Load, and be killed in the transaction that changes the views."""
+    os.setsid()
+    spark_bronze.record_files = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    both.load_spark()
 
 
 def test_an_engine_does_not_go_on_with_the_tables_of_another(both: Both) -> None:
@@ -199,12 +222,18 @@ def test_uci_online_retail_comes_to_the_same_tables(both: Both) -> None:
     both.assert_same()
 
 
-def test_a_run_on_spark_makes_all_tables_and_every_blocking_check_passes(both: Both) -> None:
+def test_a_run_on_spark_makes_all_tables_and_every_blocking_check_passes(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = make_shop(both.folder, customers=60, lines=1_500)
     engine = Engine(name="spark", spark_master="local[2]", spark_dir=str(both.folder / "tables"))
     home, source = Home(path=str(both.folder / "home")), SourceFolder(path=str(shop.source))
     job = build_defs(home=home, source=source, engine=engine).resolve_job_def("everything")
+    fit_there = Mock(wraps=spark_gold.segment_many)
+    monkeypatch.setattr(spark_gold, "segment_many", fit_there)
     assert job.execute_in_process(run_config=QUICK).success
+    assert fit_there.call_count == 1
+    assert [folder.name for folder in (both.folder / "tables").iterdir()] == ["bronze"]
     with both.spark.read() as backend:
         assert backend.con.execute("select count(*) > 0 from gold.customer_segments").fetchall() == [(True,)]
     # the other engine says that the home is not its own, and changes nothing
