@@ -8,7 +8,7 @@ import json
 FEATURES_VERSION = "1"
 """Raise it when the same order lines would give other features than before."""
 
-SEGMENTATION_VERSION = "2"
+SEGMENTATION_VERSION = "3"
 """Raise it when the same features and parameters would give other segments than before."""
 
 VALIDATION_VERSION = "1"

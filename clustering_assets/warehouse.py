@@ -326,10 +326,9 @@ def replace_table(backend: Backend, contract: TableContract, rows: ir.Table | pd
 
 def replace_view(backend: Backend, contract: TableContract, files: Sequence[Path]) -> None:
     """Let a table of the warehouse be what stands in Parquet files, with the contract's columns, order and types."""
-    columns = ", ".join(f'"{column.name}"::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
     nothing = ", ".join(f'null::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
     rows = (
-        f"select {columns} from read_parquet([{', '.join(literal(str(file)) for file in files)}])"
+        f"select {typed_columns(contract)} from read_parquet([{', '.join(literal(str(file)) for file in files)}])"
         if files
         else f"select {nothing} where false"
     )
@@ -364,10 +363,14 @@ def replace_period(
             backend.con.unregister("rows_to_write")
 
 
+def typed_columns(contract: TableContract) -> str:
+    """Return what to select: the columns of a contract, in its order and types."""
+    return ", ".join(f'"{column.name}"::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
+
+
 def _create(backend: Backend, contract: TableContract, rows: ir.Table) -> None:
     # cast by the engine: what Ibis calls int64 may be wider or narrower in DuckDB, and Ibis leaves such a cast out
-    columns = ", ".join(f'"{column.name}"::{SQL_TYPES[column.type]} as "{column.name}"' for column in contract.columns)
-    query = f"select {columns} from ({backend.compile(rows)})"
+    query = f"select {typed_columns(contract)} from ({backend.compile(rows)})"
     backend.con.execute(f"create or replace table {contract.qualified_name} as {query}")
     describe_table(backend, contract)
 

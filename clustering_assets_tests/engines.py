@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ibis
@@ -13,6 +14,7 @@ import pytest
 from ibis.backends import BaseBackend
 
 from clustering_assets.contracts import Column
+from clustering_assets.spark.session import Cluster, settings
 from clustering_assets_tests.oracle import contract_frame
 from clustering_assets_tests.spark_cluster import require_spark
 
@@ -24,18 +26,13 @@ def _spark() -> BaseBackend:
 
     folder = TemporaryDirectory(prefix="spark-")
     atexit.register(folder.cleanup)
-    settings = {
+    told = {
+        **settings(Cluster("local[1]", Path(folder.name))),
         "spark.sql.warehouse.dir": folder.name,
         "spark.local.dir": folder.name,
-        "spark.sql.ansi.enabled": "true",
         "spark.sql.shuffle.partitions": "1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
     }
-    return ibis.pyspark.connect(SparkSession.builder.master("local[1]").config(map=settings).getOrCreate())
+    return ibis.pyspark.connect(SparkSession.builder.master("local[1]").config(map=told).getOrCreate())
 
 
 ENGINES: dict[str, Callable[[], BaseBackend]] = {

@@ -60,16 +60,14 @@ class Runs:
         dies_at: Step | None = None,
         dies_after: float | None = None,
         clock: str | None = None,
-        selection: Sequence[str] = (),
     ) -> Ended:
-        """Run everything, or the assets of a selection, with the clock as told; die at a step or after some seconds."""
+        """Run everything, with the clock as told; die at a step or after some seconds."""
         order = {
             "source": str(shop.source),
             "home": str(shop.home),
             "dies_at": asdict(dies_at) if dies_at else None,
             "dies_after": dies_after,
             "clock": clock,
-            "selection": list(selection),
         }
         assert self.process.stdin
         assert self.process.stdout

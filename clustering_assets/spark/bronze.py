@@ -53,6 +53,7 @@ from clustering_assets.warehouse import (
     refuse_other_engine,
     replace_view,
     table_version,
+    typed_columns,
 )
 
 if TYPE_CHECKING:
@@ -276,13 +277,8 @@ def _settler(load: Load, memory_limit: str) -> Callable[[Iterator[pa.RecordBatch
             backend.con.register("come", come)
             run("create temp table together as from come")
             for contract in ROWS:
-                names = ", ".join(
-                    f"{column.name}::{SQL_TYPES[column.type]} as {column.name}" for column in contract.columns
-                )
-                run(
-                    f"create table {contract.qualified_name} as "
-                    f"select {names} from together where {_KIND} = '{contract.name}'"
-                )
+                rows = f"select {typed_columns(contract)} from together where {_KIND} = '{contract.name}'"
+                run(f"create table {contract.qualified_name} as {rows}")
             run("drop table together")
             settle(backend, load)
             for contract in ROWS:

@@ -147,7 +147,7 @@ def connected(cluster: Cluster) -> Iterator[SparkSession]:
 
     builder = SparkSession.builder.appName("clustering-assets")
     builder = builder.remote(cluster.master) if cluster.master.startswith("sc://") else builder.master(cluster.master)
-    for name, value in _settings(cluster).items():
+    for name, value in settings(cluster).items():
         builder = builder.config(name, value)
     try:
         session = builder.getOrCreate()
@@ -177,15 +177,16 @@ def passing_folder(cluster: Cluster, layer: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settings(cluster: Cluster) -> dict[str, str]:
-    settings = {
+def settings(cluster: Cluster) -> dict[str, str]:
+    """Return what Spark is told, on top of its ``spark-defaults.conf``."""
+    told = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
     if cluster.master.startswith("sc://"):
-        return settings  # the rest is the server's
-    settings |= {
+        return told  # the rest is the server's
+    told |= {
         "spark.driver.memory": cluster.driver_memory,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -193,11 +194,11 @@ def _settings(cluster: Cluster) -> dict[str, str]:
     }
     if cluster.is_here:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        settings |= {
+        told |= {
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
             # Spark takes 200 for granted: on one machine, most of them would be tasks without rows
             "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         }
-    return settings
+    return told
