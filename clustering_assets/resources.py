@@ -99,7 +99,7 @@ class SourceFolder(dg.ConfigurableResource[Any]):
 
 
 class Engine(dg.ConfigurableResource[Any]):
-    """What computes bronze and silver."""
+    """What computes bronze, silver and gold."""
 
     name: str = Field(
         default="duckdb",
