@@ -67,7 +67,7 @@ def reloaded(source: Path, work: Path) -> Seconds:
     arguments = ["api", "grpc", "--python-file", str(Path(__file__).parent.parent / "clustering_assets/definitions.py")]
     times = []
     for number in range(REPEATS):
-        port = 47_310 + number
+        port = 27_310 + number  # not of those that systems give to clients: one would connect to itself
         environment = {**os.environ, "CLUSTERING_HOME": str(work / "home"), "CLUSTERING_SOURCE_DIR": str(source)}
         started = time.perf_counter()
         server = subprocess.Popen(
@@ -89,10 +89,10 @@ def _wait_for_assets(port: int, server: subprocess.Popen[bytes]) -> None:
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
 
-    client = DagsterGrpcClient(port=port, host="localhost")
     while True:
         try:
-            client.list_repositories()
+            # a new one each time: one that was refused waits longer and longer
+            DagsterGrpcClient(port=port, host="127.0.0.1").list_repositories()
             return
         except DagsterUserCodeUnreachableError:
             if server.poll() is not None:
