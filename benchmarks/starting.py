@@ -80,7 +80,7 @@ def reloaded(source: Path, work: Path) -> Seconds:
             _wait_for_assets(port, server)
             times.append(time.perf_counter() - started)
         finally:
-            server.terminate()
+            server.kill()  # one that was started in the background would not heed a gentler signal
             server.wait()
     return {"reload": statistics.median(times)}
 
