@@ -24,6 +24,7 @@ from benchmarks.sources import copies
 Figures = dict[str, float]
 _MILLION = 1_000_000
 _FILES = 8
+_ENGINES = ("duckdb", "spark 1", "spark 2")
 
 
 def on_duckdb(source: Path, work: Path) -> Figures:
@@ -104,6 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
     parser.add_argument("millions", nargs="+", type=float, help="millions of order lines")
     parser.add_argument("--skew", action="store_true", help="give one customer a tenth of the lines")
+    parser.add_argument("--engines", nargs="+", choices=_ENGINES, default=_ENGINES, help="which of them")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="engines-") as folder:
         for millions in given.millions:
@@ -111,7 +113,7 @@ def main() -> int:
             source = _in_files(
                 copies(Path(folder), int(millions * _MILLION), shape), Path(folder) / f"{millions} in files"
             )
-            for engine in ("duckdb", "spark 1", "spark 2"):
+            for engine in given.engines:
                 work = Path(folder) / "work"
                 found, peak = measured("benchmarks.engines", "--part", engine, str(source), str(work))
                 shutil.rmtree(work)
