@@ -91,7 +91,7 @@ def _shuffled(events: Path) -> float:
 def _in_files(lines: Path, folder: Path) -> Path:
     """Deal the orders of a folder out to files, since a file is read by one task."""
     folder.mkdir()
-    with closing(duckdb.connect()) as connection:
+    with closing(duckdb.connect(config={"temp_directory": str(folder / "spill")})) as connection:
         for number in range(_FILES):
             connection.execute(
                 f"""copy (from read_parquet('{lines}/*.parquet') where hash(SALES_ORDER_NO) % {_FILES} = {number})
