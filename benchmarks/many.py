@@ -9,7 +9,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from benchmarks.shops import FEATURES
 from clustering_assets.gold import Request, segment
 from clustering_assets.segmentation.hybrid import OUTLIER, HybridSegmenter
 from clustering_assets.segmentation.map import customer_map
+from clustering_assets.warehouse import utc_now
 
 MAP_ROWS = 10_000
 """Customers of the sample on which trustworthiness is measured: it takes all pairs of them."""
@@ -72,7 +72,7 @@ def whole_gold(customers: int, seed: int) -> dict[str, float]:
             stability_resamples=10,
             input_version="benchmark",
             model_run_id="benchmark",
-            now=datetime.now(UTC).replace(tzinfo=None),
+            now=utc_now(),
         ),
         None,
     )

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 KIBIBYTE = 1024
-_STATUS = Path("/proc/self/status")
 
 
 def measured(module: str, *arguments: str) -> tuple[dict[str, float], float]:
@@ -24,12 +23,13 @@ def measured(module: str, *arguments: str) -> tuple[dict[str, float], float]:
     return json.loads(printed), float(peak)
 
 
-def peak_memory() -> float:
-    """Peak memory of this process in gigabytes.
+def peak_memory(process: int | None = None) -> float:
+    """Peak memory in gigabytes of this process or, on Linux, of another one.
 
     ``ru_maxrss`` would not do on Linux: a process that was just started inherits it from the one that started it.
     """
-    if _STATUS.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())):
+    status = Path(f"/proc/{process or 'self'}/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
         return int(found[1]) * KIBIBYTE / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else KIBIBYTE) / 1e9

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measured import KIBIBYTE, peak_memory
+from benchmarks.measured import peak_memory
 from benchmarks.planted import behaviour
 from benchmarks.shops import FEATURES
 from clustering_assets import gold
@@ -83,14 +82,13 @@ def measure(customers: int, folder: Path) -> dict[str, object]:
     ):
         found = spark_gold.segment_many(session, folder / "customers", folder, asked, None)
         steps.seen.append(("", time.perf_counter()))
-        java = session.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
-        java_peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{java}/status").read_text())[0]) * KIBIBYTE / 1e9
+        java = peak_memory(session.sparkContext._gateway.proc.pid)  # type: ignore[union-attr]
     seconds = steps.seconds()
     return {
         "customers": customers,
         "seconds": {"sample": steps.seen[0][1] - begun, **seconds, "all": steps.seen[-1][1] - begun},
         "customers per second and processor": customers / seconds["putting the customers into the segments"] / WORKERS,
-        "GB of the driver": {"Python": peak_memory(), "Java": java_peak, "both": peak_memory() + java_peak},
+        "GB of the driver": {"Python": (python := peak_memory()), "Java": java, "both": python + java},
         "segments": len(found.facts.segment_ids),
         "tables in files": isinstance(found.tables[CUSTOMER_SEGMENTS], str),
     }
