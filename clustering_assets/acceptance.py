@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clustering_assets.comparison import record
-from clustering_assets.conformance import violations
+from clustering_assets.conformance import extent, violations
 from clustering_assets.contracts import TableContract
 from clustering_assets.integrity import IDENTITIES
 from clustering_assets.warehouse import has_table, transaction
@@ -50,12 +50,13 @@ def accepted(
     promises = [replace(each, never_empty=each.never_empty and each not in may_be_empty) for each in contracts]
     with transaction(backend):
         before = _row_counts(backend, promises)
+        extents = {contract: extent(backend, contract) for contract in promises}
         yield
         problems = [
             *(
                 f"{contract.qualified_name}: {fault}"
                 for contract in promises
-                for fault in violations(backend, contract)
+                for fault in violations(backend, contract, extents[contract])
             ),
             *(
                 f"{identity.table.qualified_name}: {fault}"

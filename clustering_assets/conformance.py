@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clustering_assets.contracts import ALL_TABLES, TableContract
@@ -15,11 +16,38 @@ _PLACE = ("source_file", "source_row")
 _OF_NAME = {contract.qualified_name: contract for contract in ALL_TABLES}
 
 
-def violations(backend: Backend, contract: TableContract) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A table as it stands: its number in the catalog, which a table in its place does not get, and its last row."""
+
+    oid: int
+    last_row: int
+
+
+def extent(backend: Backend, contract: TableContract) -> Extent | None:
+    """Say how far a table reaches; None where there is none, or it has no row, or a view is in its place."""
+    found = backend.con.execute(
+        """select table_oid from duckdb_tables()
+           where database_name = current_database() and schema_name = $1 and table_name = $2""",
+        [contract.layer, contract.name],
+    ).fetchone()
+    if found is None:
+        return None
+    [(last_row,)] = backend.con.execute(f"select max(rowid) from {contract.qualified_name}").fetchall()
+    return None if last_row is None else Extent(int(found[0]), int(last_row))
+
+
+def violations(backend: Backend, contract: TableContract, before: Extent | None = None) -> list[str]:
     """Name every way in which a table differs from its contract, in words; empty when it conforms.
 
     Columns and types are compared, then nulls in required columns, values out of range (NaN included), keys that occur
     twice, and rows that miss their partner in another table are counted. In a table that is not there, none is missed.
+
+    Parameters
+    ----------
+    before
+        What the table was earlier in the same transaction, when it followed its contract: of keys that occur twice,
+        one is then of a row that was added since, and only those are looked for. None looks for all.
     """
     if not has_table(backend, contract):
         return [f"the table {contract.qualified_name} does not exist: materialize it"]
@@ -37,7 +65,9 @@ def violations(backend: Backend, contract: TableContract) -> list[str]:
         for (rule, condition), count in zip(rules.items(), counted, strict=bool(rules))
         if count
     ]
-    repeated = _repeated_keys(backend, contract)
+    now = extent(backend, contract) if before else None
+    known_until = before.last_row if before and now and now.oid == before.oid else None
+    repeated = _repeated_keys(backend, contract, known_until)
     if repeated:
         broken.append(f"{repeated:,} keys ({', '.join(contract.key)}) occur more than once")
     if contract.never_empty and not backend.con.execute(f"select 1 from {contract.qualified_name} limit 1").fetchone():
@@ -55,13 +85,19 @@ def _example(backend: Backend, contract: TableContract, broken: str) -> str:
     return f", such as row {row} of {file}"
 
 
-def _repeated_keys(backend: Backend, contract: TableContract) -> int:
-    """Count keys that occur twice; only rows whose hash does are compared, which takes a fraction of the time."""
-    key, name = ", ".join(contract.key), contract.qualified_name
+def _repeated_keys(backend: Backend, contract: TableContract, known_until: int | None) -> int:
+    """Count keys that occur twice, which up to a row none does; only rows whose hash occurs twice are compared.
+
+    That takes a fraction of the time of comparing all, and a tenth of that again where a hundredth of the rows is new.
+    """
+    key, rows = ", ".join(contract.key), contract.qualified_name
+    if known_until is not None:
+        added = f"select distinct {contract.key[0]} from {rows} where rowid > {known_until}"
+        rows = f"(select {key} from {rows} semi join ({added}) using ({contract.key[0]}))"
     [(repeated,)] = backend.con.execute(
-        f"""with suspect as (select hash({key}) as hash from {name} group by 1 having count(*) > 1)
+        f"""with suspect as (select hash({key}) as hash from {rows} group by 1 having count(*) > 1)
             select count(*) from (
-                select 1 from {name} where hash({key}) in (select hash from suspect)
+                select 1 from {rows} where hash({key}) in (select hash from suspect)
                 group by {key} having count(*) > 1)"""
     ).fetchall()
     return int(repeated)

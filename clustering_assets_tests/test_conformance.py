@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
 
+import duckdb
+import ibis
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from clustering_assets.conformance import violations
+from clustering_assets.conformance import extent, violations
 from clustering_assets.contracts import ORDER_LINES, Column, TableContract
 from clustering_assets.integrity import EVERY_ROW_ACCOUNTED_FOR
 from clustering_assets.warehouse import replace_table
 from clustering_assets_tests.sources.bronze import Bronze, csv_text, opened, order_lines
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
 
 CONTRACT = TableContract(
     "gold",
@@ -91,6 +100,43 @@ def test_a_missing_table_is_named(bronze: Bronze) -> None:
 def test_each_way_to_break_a_contract_is_named(bronze: Bronze, query: str, violation: str) -> None:
     bronze.rows(f"create table gold.example as {query.format(good=GOOD)}")
     assert [fault for fault in violations(bronze.backend, CONTRACT) if fault.startswith(violation)]
+
+
+_ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4)), max_size=4)
+
+
+@given(kept=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4)), unique=True), gone=_ROWS, added=_ROWS)
+@example(kept=[("a", 1)], gone=[], added=[("a", 1)])
+@example(kept=[("a", 1)], gone=[("a", 1)], added=[("a", 1)])
+@example(kept=[("a", 1)], gone=[], added=[("b", 2), ("b", 2)])
+@settings(max_examples=40, deadline=None)
+def test_what_was_added_is_judged_as_the_whole_table_is(
+    kept: list[tuple[str, int]], gone: list[tuple[str, int]], added: list[tuple[str, int]]
+) -> None:
+    with closing(duckdb.connect()) as connection:
+        backend: Backend = ibis.duckdb.from_connection(connection)
+        connection.execute(f"create schema gold; create table gold.example as {GOOD} limit 0")
+
+        def put(rows: list[tuple[str, int]]) -> None:
+            for name, part in rows:
+                connection.execute("insert into gold.example values ($1, $2, null, null)", [name, part])
+
+        put(kept)
+        before = extent(backend, CONTRACT)
+        connection.execute("begin")
+        for row in gone:
+            connection.execute("delete from gold.example where name = $1 and part = $2", row)
+        put(added)
+        assert (found := violations(backend, CONTRACT, before)) == violations(backend, CONTRACT)
+        rows = [*(row for row in kept if row not in gone), *added]
+        assert bool(found) == (len({*rows}) < len(rows))
+
+
+def test_a_table_in_the_place_of_another_is_judged_whole(bronze: Bronze) -> None:
+    bronze.rows(f"create table gold.example as {GOOD}")
+    before = extent(bronze.backend, CONTRACT)
+    bronze.rows(f"create or replace table gold.example as {GOOD} union all {GOOD}")
+    assert violations(bronze.backend, CONTRACT, before) == ["1 keys (name, part) occur more than once"]
 
 
 def test_a_table_that_is_written_by_its_contract_keeps_it(bronze: Bronze) -> None:

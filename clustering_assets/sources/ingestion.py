@@ -684,9 +684,11 @@ def _settle_keys(backend: Backend, fresh: Sequence[str]) -> None:
     if run(f"select min(source_file) < max(source_file) from {lines}").fetchall() == [(True,)]:
         run(
             f"""insert into contested_keys
-                with fresh as materialized (select hash({_KEY}) as key_hash from {lines} where {is_fresh})
+                with fresh as materialized (select order_id, hash({_KEY}) as key_hash from {lines} where {is_fresh})
                 select key_hash from fresh group by 1 having count(*) > 1
-                union select hash({_KEY}) from {lines} where not {is_fresh} and hash({_KEY}) in (from fresh)""",
+                union select hash({_KEY}) from {lines}
+                where not {is_fresh} and order_id in (select order_id from fresh)
+                    and hash({_KEY}) in (select key_hash from fresh)""",
             [list(fresh)],
         )
     if run("select 1 from contested_keys limit 1").fetchone():
