@@ -11,16 +11,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from clustering_assets import gold
 from clustering_assets.automation import JOBS
+from clustering_assets.contracts import CUSTOMER_FEATURES, CUSTOMER_SEGMENTS, TableContract
 from clustering_assets.definitions import defs
+from clustering_assets.gold import Segmentation
 from clustering_assets.locks import Busy, one_run_at_a_time, process_in_words
 from clustering_assets.resources import WAREHOUSE_POOL
-from clustering_assets.warehouse import Warehouse, WarehouseHeld, WarehouseUnavailable
+from clustering_assets.warehouse import Warehouse, WarehouseHeld, WarehouseUnavailable, record_versions
 from clustering_assets_tests.conftest import QUICK, Shop, make_shop
+from clustering_assets_tests.warm_python import QUICK_GOLD
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={}); print('held', flush=True); sys.stdin.read()"
 TURN = """
@@ -175,6 +180,27 @@ def test_two_runs_of_the_command_at_once_both_end_well(tmp_path: Path) -> None:
     with shop.warehouse.connect() as backend:
         [(models,)] = backend.con.execute("select count(*) from gold.segment_model").fetchall()
     assert models == 1
+
+
+@pytest.mark.parametrize("contract", [CUSTOMER_FEATURES, CUSTOMER_SEGMENTS], ids=lambda contract: contract.layer)
+def test_segments_are_not_written_over_what_another_program_wrote_meanwhile(
+    ran: Shop, monkeypatch: pytest.MonkeyPatch, contract: TableContract
+) -> None:
+    def fitted_beside_another(*arguments: Any) -> Segmentation:
+        with ran.warehouse.connect() as backend:
+            record_versions(backend, {contract.qualified_name: "that of another program"})
+        return segment(*arguments)
+
+    segment = gold.segment
+    monkeypatch.setattr(gold, "segment", fitted_beside_another)
+    with ran.warehouse.read() as backend:
+        before = backend.con.sql("from gold.segment_model order by all").fetchall()
+    result = ran.run(only="gold", ops={"gold": {"config": {**QUICK_GOLD, "random_state": 8}}})
+    [failure] = [event.step_failure_data for event in result.filter_events(lambda event: event.is_step_failure)]
+    assert failure.user_failure_data is not None
+    assert f"Another run wrote the {contract.layer} layer" in (failure.user_failure_data.description or "")
+    with ran.warehouse.read() as backend:
+        assert backend.con.sql("from gold.segment_model order by all").fetchall() == before
 
 
 @pytest.mark.parametrize("job", [job.name for job in JOBS])

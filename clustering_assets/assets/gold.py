@@ -117,8 +117,13 @@ def gold(
                 earlier = read_earlier_fit(backend, home.warehouse.home)
         if fits:
             with _segmented(engine, home, asked, earlier) as found, home.warehouse.connect() as backend:
-                if table_version(backend, CUSTOMER_SEGMENTS.qualified_name) != version_before:
-                    raise dg.Failure("Another run wrote the gold layer meanwhile: run again, to go on from it.")
+                # the customers were read in a connection of their own
+                seen = {CUSTOMER_FEATURES: input_version, CUSTOMER_SEGMENTS: version_before}
+                for contract, seen_version in seen.items():
+                    if table_version(backend, contract.qualified_name) != seen_version:
+                        raise dg.Failure(
+                            f"Another run wrote the {contract.layer} layer meanwhile: run again, to go on from it."
+                        )
                 if changed:
                     write_gold(backend, home.warehouse.home, found, earlier, version)
                 else:
