@@ -31,6 +31,7 @@ _FAILURES_ALONE = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 LONGEST = (
     "test_layers",
+    "test_runs",
     "test_operations",
     "test_ui",
     "test_definitions",

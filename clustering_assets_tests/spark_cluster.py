@@ -100,6 +100,51 @@ def standalone(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[S
         log.close()
 
 
+@contextmanager
+def connect_server(folder: Path) -> Iterator[str]:
+    """Start a server of Spark Connect with two tasks at a time; give its address."""
+    import pyspark
+
+    port = free_port()
+    submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", "local[2]"]
+    server_class = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]
+    settings = {"spark.connect.grpc.binding.port": port, "spark.ui.enabled": "false", "spark.driver.memory": "1g"}
+    options = [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
+    environment = {
+        **os.environ,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*submit, *server_class, *options, "spark-internal"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_it_listens(port)
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            kill_group(server.pid)
+            server.wait()
+
+
+def _wait_until_it_listens(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the server of Spark Connect did not start") from None
+            time.sleep(0.2)
+        else:
+            return
+
+
 def _wait_for(cluster: StandaloneCluster, workers: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:

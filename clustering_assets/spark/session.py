@@ -27,6 +27,8 @@ _PATIENCE = 20.0
 _ADDRESSED = re.compile(r"(?:spark|sc)://(.+)")
 _OTHER = re.compile(r"local(\[.+\])?|local-cluster\[.+\]|yarn|k8s://.+")
 _CONNECT_PORT = 15002
+_PACKAGES = {"pyspark": "pyspark", "grpcio": "grpc", "grpcio-status": "grpc_status", "zstandard": "zstandard"}
+"""What a server of Spark Connect is spoken to with -> the module that it brings."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,17 +69,19 @@ def check(cluster: Cluster) -> None:
     SparkUnavailable
         If the package, Java, the master or the folder is missing or of no use.
     """
-    if importlib.util.find_spec("pyspark") is None:
-        raise SparkUnavailable(
-            "CLUSTERING_ENGINE is spark, and the package pyspark is not installed: install the extra `spark` of this "
-            "project, as in pip install -e '.[spark]'"
-        )
+    connects = cluster.master.startswith("sc://")
+    for package in _PACKAGES if connects else ("pyspark",):
+        if importlib.util.find_spec(_PACKAGES[package]) is None:
+            raise SparkUnavailable(
+                f"CLUSTERING_ENGINE is spark, and the package {package} is not installed: install the extra `spark` of "
+                "this project, as in pip install -e '.[spark]'"
+            )
     if not (_ADDRESSED.fullmatch(cluster.master) or _OTHER.fullmatch(cluster.master)):
         raise SparkUnavailable(
             f"CLUSTERING_SPARK_MASTER is {cluster.master!r}; it can be local[*], spark://host:port, yarn, k8s://... or "
             "sc://host:port"
         )
-    if not cluster.master.startswith("sc://"):
+    if not connects:
         _check_java()
     if addressed := _ADDRESSED.fullmatch(cluster.master):
         _check_reachable(cluster.master, addressed[1])

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -26,19 +25,16 @@ from clustering_assets.contracts import (
     IMPUTED_FEATURES,
     SOURCE_FILES,
 )
-from clustering_assets.definitions import build_defs
 from clustering_assets.forgotten import Forgotten
-from clustering_assets.resources import Engine, Home, SourceFolder
 from clustering_assets.silver import write_silver
 from clustering_assets.sources.files import DEFAULT_LIMITS
 from clustering_assets.sources.ingestion import ROWS, NoUsableRows, ingest
 from clustering_assets.spark import bronze as spark_bronze
-from clustering_assets.spark import gold as spark_gold
 from clustering_assets.spark.session import Cluster
 from clustering_assets.spark.silver import computed_silver
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse, WarehouseUnavailable
-from clustering_assets_tests.conftest import QUICK, make_shop
+from clustering_assets_tests.conftest import make_shop
 from clustering_assets_tests.sources import bad_folder
 from clustering_assets_tests.spark_cluster import PATIENCE, StandaloneCluster, kill_group, require_spark, standalone
 
@@ -220,25 +216,3 @@ def test_uci_online_retail_comes_to_the_same_tables(both: Both) -> None:
     assert both.load_spark()
     both.silver()
     both.assert_same()
-
-
-def test_a_run_on_spark_makes_all_tables_and_every_blocking_check_passes(
-    both: Both, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop = make_shop(both.folder, customers=60, lines=1_500)
-    engine = Engine(name="spark", spark_master="local[2]", spark_dir=str(both.folder / "tables"))
-    home, source = Home(path=str(both.folder / "home")), SourceFolder(path=str(shop.source))
-    job = build_defs(home=home, source=source, engine=engine).resolve_job_def("everything")
-    fit_there = Mock(wraps=spark_gold.segment_many)
-    monkeypatch.setattr(spark_gold, "segment_many", fit_there)
-    assert job.execute_in_process(run_config=QUICK).success
-    assert fit_there.call_count == 1
-    assert [folder.name for folder in (both.folder / "tables").iterdir()] == ["bronze"]
-    with both.spark.read() as backend:
-        assert backend.con.execute("select count(*) > 0 from gold.customer_segments").fetchall() == [(True,)]
-    # the other engine says that the home is not its own, and changes nothing
-    job = build_defs(home=home, source=source, engine=Engine()).resolve_job_def("everything")
-    refused = job.execute_in_process(run_config=QUICK, raise_on_error=False)
-    assert not refused.success
-    said = [str(event.event_specific_data) for event in refused.all_events if event.is_step_failure]
-    assert any("CLUSTERING_ENGINE=spark" in each for each in said)

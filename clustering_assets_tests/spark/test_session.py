@@ -54,6 +54,10 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SparkUnavailable, match="pyspark is not installed"):
         check(Cluster("local[1]", tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "grpc_status" else name)
+    check(Cluster("local[1]", tmp_path))
+    with pytest.raises(SparkUnavailable, match="grpcio-status is not installed"):
+        check(Cluster("sc://127.0.0.1", tmp_path))
 
 
 def test_java_that_is_missing_old_or_strange_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
