@@ -85,7 +85,7 @@ def _gold(warehouse: Warehouse, settings: Mapping[str, Any], version: str) -> No
 
 
 def _export(warehouse: Warehouse) -> None:
-    from clustering_assets.reports.findings import read_findings
+    from clustering_assets.reports.findings_tables import read_findings
     from clustering_assets.reports.segment_report import STEM, write_report
     from clustering_assets.reports.segment_workbook import read_content, write_segment_workbook
     from clustering_assets.reports.wording import Wording

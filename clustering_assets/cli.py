@@ -193,7 +193,7 @@ def _environment() -> "Environment":
 
 
 def _findings(backend: "Backend") -> "Findings":
-    from clustering_assets.reports.findings import read_findings
+    from clustering_assets.reports.findings_tables import read_findings
 
     return read_findings(backend, most_customers=0)
 

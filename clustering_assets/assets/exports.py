@@ -253,7 +253,7 @@ def _report(
 
     What the tables have to say is read only where it has to be written, or was never shown.
     """
-    from clustering_assets.reports.findings import read_findings, read_history, read_out_of_time
+    from clustering_assets.reports.findings_tables import read_findings, read_history, read_out_of_time
     from clustering_assets.reports.workbook import newest_export, next_export
 
     with in_one_sentence():

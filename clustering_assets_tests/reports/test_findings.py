@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clustering_assets.reports.findings import Findings, NothingToReport, read_findings
+from clustering_assets.reports.findings import Findings, NothingToReport
+from clustering_assets.reports.findings_tables import read_findings
 from clustering_assets.warehouse import Warehouse
 from clustering_assets_tests.reports.told_shop import NOW, ToldShop, told_shop
 

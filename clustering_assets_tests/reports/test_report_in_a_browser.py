@@ -12,7 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from clustering_assets.reports.findings import Findings, read_findings
+from clustering_assets.reports.findings import Findings
+from clustering_assets.reports.findings_tables import read_findings
 from clustering_assets.reports.segment_report import write_report
 from clustering_assets.reports.wording import Wording, languages
 from clustering_assets_tests.reports.told_shop import NOW, told_shop

@@ -26,7 +26,8 @@ from clustering_assets.pseudonyms import record_ids
 from clustering_assets.reports import charts
 from clustering_assets.reports import segment_report as report
 from clustering_assets.reports.colours import segment_colour
-from clustering_assets.reports.findings import Customers, Findings, read_findings
+from clustering_assets.reports.findings import Customers, Findings
+from clustering_assets.reports.findings_tables import read_findings
 from clustering_assets.reports.wording import Wording, languages, texts
 from clustering_assets.resources import Home, Reporting, Retention
 from clustering_assets.warehouse import forget_versions, table_version

@@ -29,7 +29,7 @@ from clustering_assets.forgetting import accept_requests
 from clustering_assets.pseudonyms import record_ids
 from clustering_assets.reports.colours import segment_colour
 from clustering_assets.reports.excel_sheets import NumberFormats
-from clustering_assets.reports.findings import read_findings
+from clustering_assets.reports.findings_tables import read_findings
 from clustering_assets.reports.segment_workbook import Content, read_content, write_segment_workbook
 from clustering_assets.reports.wording import UNKNOWN, Wording, languages
 from clustering_assets.resources import Home, Reporting, Retention

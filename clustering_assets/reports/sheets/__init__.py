@@ -1,0 +1,1 @@
+"""The sheets of the workbook for business people, one module each."""
