@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
+
+from clustering_assets_tests.processes import free_port
 
 OWNER = "keeper"
 PASSWORD = "s3cret/with:odd@signs%"  # noqa: S105  of a server that lives as long as the tests
@@ -53,13 +54,6 @@ def programs() -> Path | None:
     found = shutil.which("initdb")
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     return Path(found).resolve().parent if found else versions[-1].parent if versions else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager

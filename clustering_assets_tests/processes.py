@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from clustering_assets_tests.conftest import Shop
+if TYPE_CHECKING:
+    from clustering_assets_tests.conftest import Shop
 
 CHECKOUT = Path(__file__).parent.parent
 PATIENCE = 300
 """Seconds; far more than anything here takes, so that a busy machine does not fail a test."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def environment_of(shop: Shop, dagster_home: Path, **more: str) -> dict[str, str]:
@@ -44,19 +53,24 @@ def running(command: list[str], environment: dict[str, str], cwd: Path, log: Pat
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(60)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         process.wait()
 
 
-def until(done: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+def kill_group(leader: int) -> None:
+    """Kill what is left of a process and of all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def until(done: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.5) -> Any:
     """Ask again and again until there is an answer, also where nobody answers yet; return it."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with suppress(requests.RequestException, OSError):
             if found := done():
                 return found
-        time.sleep(0.5)
+        time.sleep(pause)
     return pytest.fail(f"waited in vain: {what}")
 
 

@@ -143,7 +143,8 @@ def _execute(order: dict[str, Any]) -> list[str]:
 def _set_clock(moment: str) -> None:
     from datetime import datetime
 
-    for module in [module for name, module in sys.modules.items() if name.startswith("clustering_assets.")]:
+    modules: list[Any] = [module for name, module in sys.modules.items() if name.startswith("clustering_assets.")]
+    for module in modules:
         if hasattr(module, "utc_now"):
             module.utc_now = lambda: datetime.fromisoformat(moment)
 

@@ -13,8 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from clustering_assets_tests.conftest import Shop
-from clustering_assets_tests.postgresql import free_port
-from clustering_assets_tests.processes import CHECKOUT, environment_of, running, until
+from clustering_assets_tests.processes import CHECKOUT, environment_of, free_port, running, until
 
 IMAGES = CHECKOUT / "docs" / "images"
 IN_THE_UI = {

@@ -1,4 +1,4 @@
-"""A real Spark cluster for tests: a standalone master and workers, as processes on the loopback of this machine."""
+"""A real Spark for tests: a standalone cluster, or a server of Spark Connect, as processes on the loopback."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import importlib.util
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PATIENCE = 180.0
+from clustering_assets_tests.processes import CHECKOUT, free_port, kill_group, running, until
 
 
 def require_spark() -> None:
@@ -29,12 +27,6 @@ def require_spark() -> None:
         pytest.skip("pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -56,103 +48,53 @@ class StandaloneCluster:
         worker.wait()
 
 
-def kill_group(leader: int) -> None:
-    """Kill what is left of a process and of all that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
-
-
 @contextmanager
 def standalone(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[StandaloneCluster]:
     """Start a master and workers with a processor and some memory each."""
-    import pyspark
-
-    spark_class = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
     port, status_port = free_port(), free_port()
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_DAEMON_MEMORY": "256m",
-        "PYSPARK_PYTHON": sys.executable,
-    }
     url = f"spark://127.0.0.1:{port}"
-    log = (folder / "cluster.log").open("wb")
+    environment = {**_environment(), "SPARK_DAEMON_MEMORY": "256m"}
+    with ExitStack() as stack:
 
-    def start(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [spark_class, f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", "127.0.0.1", *arguments]
-        # a group of its own, so that what it starts can be killed with it
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        def start(kind: str, log: str, *arguments: str) -> subprocess.Popen[bytes]:
+            java_class = f"org.apache.spark.deploy.{kind.lower()}.{kind}"
+            command = [_program("spark-class"), java_class, "--host", "127.0.0.1", *arguments]
+            return stack.enter_context(running(command, environment, folder, folder / log))
 
-    started = [start("Master", "--port", str(port), "--webui-port", str(status_port))]
-    try:
+        start("Master", "master.log", "--port", str(port), "--webui-port", str(status_port))
         cluster = StandaloneCluster(url, f"http://127.0.0.1:{status_port}", [])
         for number in range(workers):
             work = folder / f"worker {number}"
             options = ["--cores", "1", "--memory", memory, "--webui-port", "0", "--work-dir", str(work), url]
-            cluster.workers.append(start("Worker", *options))
-        started += cluster.workers
-        _wait_for(cluster, workers)
+            cluster.workers.append(start("Worker", f"{work.name}.log", *options))
+        until(lambda: cluster.status()["aliveworkers"] == workers, "the workers of the Spark cluster")
         yield cluster
-    finally:
-        for process in reversed(started):
-            kill_group(process.pid)
-            process.wait()
-        log.close()
 
 
 @contextmanager
 def connect_server(folder: Path) -> Iterator[str]:
     """Start a server of Spark Connect with two tasks at a time; give its address."""
-    import pyspark
-
     port = free_port()
-    submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", "local[2]"]
-    server_class = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]
     settings = {"spark.connect.grpc.binding.port": port, "spark.ui.enabled": "false", "spark.driver.memory": "1g"}
     options = [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*submit, *server_class, *options, "spark-internal"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            _wait_until_it_listens(port)
-            yield f"sc://127.0.0.1:{port}"
-        finally:
-            kill_group(server.pid)
-            server.wait()
+    server = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", *options, "spark-internal"]
+    command = [_program("spark-submit"), "--master", "local[2]", *server]
+    environment = {**_environment(), "PYTHONPATH": str(CHECKOUT)}
+    with running(command, environment, folder, folder / "server.log"):
+        until(lambda: _listens(port), "a server of Spark Connect")
+        yield f"sc://127.0.0.1:{port}"
 
 
-def _wait_until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the server of Spark Connect did not start") from None
-            time.sleep(0.2)
-        else:
-            return
+def _program(name: str) -> str:
+    import pyspark
+
+    return str(Path(pyspark.__file__).parent / "bin" / name)
 
 
-def _wait_for(cluster: StandaloneCluster, workers: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if cluster.status()["aliveworkers"] == workers:
-                return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            raise TimeoutError("the Spark cluster did not start")
-        time.sleep(0.2)
+def _environment() -> dict[str, str]:
+    return {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+
+
+def _listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True

@@ -21,8 +21,8 @@ from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 
 from clustering_assets_tests.conftest import QUICK, Shop, make_shop
-from clustering_assets_tests.postgresql import Server, free_port
-from clustering_assets_tests.processes import CHECKOUT, environment_of, running, until
+from clustering_assets_tests.postgresql import Server
+from clustering_assets_tests.processes import CHECKOUT, environment_of, free_port, running, until
 
 DEPLOY = CHECKOUT / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))

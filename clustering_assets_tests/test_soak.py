@@ -44,8 +44,7 @@ from clustering_assets.resources import Home, Retention, SourceFolder
 from clustering_assets.synthetic import generate
 from clustering_assets.warehouse import Warehouse
 from clustering_assets_tests.conftest import Shop
-from clustering_assets_tests.postgresql import free_port
-from clustering_assets_tests.processes import CHECKOUT, environment_of, resident, running, until
+from clustering_assets_tests.processes import CHECKOUT, environment_of, free_port, resident, running, until
 
 FAST = {"ops": {"gold": {"config": {"stability_resamples": 0, "n_clusters": 3, "map_perplexity": 5.0}}}}
 KEPT = Retention(keep_exports=3, keep_models=4, keep_run_days=60)

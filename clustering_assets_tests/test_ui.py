@@ -22,8 +22,7 @@ from clustering_assets.contracts import ORDER_LINES
 from clustering_assets.definitions import defs
 from clustering_assets.synthetic import generate, write
 from clustering_assets_tests.conftest import QUICK, Shop, make_shop
-from clustering_assets_tests.postgresql import free_port
-from clustering_assets_tests.processes import CHECKOUT, environment_of, parent, running, until
+from clustering_assets_tests.processes import CHECKOUT, environment_of, free_port, parent, running, until
 from clustering_assets_tests.test_soak import rows
 
 SHOWN_WITHIN = 60_000

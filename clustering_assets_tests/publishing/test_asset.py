@@ -14,7 +14,8 @@ from clustering_assets.publishing.content import NothingToPublish, read_content
 from clustering_assets.resources import Database, Home
 from clustering_assets.warehouse import Warehouse, record_versions
 from clustering_assets_tests.conftest import materializations
-from clustering_assets_tests.postgresql import PASSWORD, Server, free_port
+from clustering_assets_tests.postgresql import PASSWORD, Server
+from clustering_assets_tests.processes import free_port
 from clustering_assets_tests.publishing.made_runs import made_warehouse
 
 KEY = dg.AssetKey(["exports", "database_tables"])

@@ -16,7 +16,8 @@ from clustering_assets.contracts import CUSTOMER_SEGMENTS, PUBLICATION, PUBLISHE
 from clustering_assets.publishing.content import Content
 from clustering_assets.publishing.database import PublishingFailed
 from clustering_assets.publishing.publish import publish
-from clustering_assets_tests.postgresql import PASSWORD, Server, free_port
+from clustering_assets_tests.postgresql import PASSWORD, Server
+from clustering_assets_tests.processes import free_port
 from clustering_assets_tests.publishing.made_runs import NOW, made_content, published
 
 DATABASE = "business"

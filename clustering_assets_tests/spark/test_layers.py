@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -35,8 +34,9 @@ from clustering_assets.spark.silver import computed_silver
 from clustering_assets.synthetic import generate, write
 from clustering_assets.warehouse import Warehouse, WarehouseUnavailable
 from clustering_assets_tests.conftest import make_shop
+from clustering_assets_tests.processes import kill_group, until
 from clustering_assets_tests.sources import bad_folder
-from clustering_assets_tests.spark_cluster import PATIENCE, StandaloneCluster, kill_group, require_spark, standalone
+from clustering_assets_tests.spark_cluster import StandaloneCluster, require_spark, standalone
 
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC).replace(tzinfo=None)
 BRONZE = (*ROWS, SOURCE_FILES, FILE_STATE)
@@ -126,13 +126,13 @@ def test_a_shop_that_grows_comes_to_the_same_tables_though_a_worker_is_killed(
 def _kill_a_worker_in_the_middle(cluster: StandaloneCluster, both: Both) -> None:
     """Kill it once the first file of the second load is read, and before the rows are settled."""
     before = set((both.folder / "tables" / "bronze").iterdir())
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+
+    def is_read() -> bool:
         new = set((both.folder / "tables" / "bronze").iterdir()) - before
-        if any(list((folder / "incoming").glob("*.parquet")) for folder in new):
-            cluster.kill_worker()
-            return
-        time.sleep(0.02)
+        return any(list((folder / "incoming").glob("*.parquet")) for folder in new)
+
+    until(is_read, "the first file of the second load", pause=0.02)
+    cluster.kill_worker()
 
 
 @pytest.fixture

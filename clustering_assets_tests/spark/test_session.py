@@ -13,7 +13,8 @@ from clustering_assets.config import BadSetting, read_environment
 from clustering_assets.resources import Engine
 from clustering_assets.spark import session
 from clustering_assets.spark.session import Cluster, SparkUnavailable, check
-from clustering_assets_tests.spark_cluster import free_port, require_spark
+from clustering_assets_tests.processes import free_port
+from clustering_assets_tests.spark_cluster import require_spark
 
 
 @pytest.fixture(autouse=True)
