@@ -94,7 +94,7 @@ def test_kept_tables_give_the_same_features(silver: Silver) -> None:
 
     def keep(table: ir.Table, name: str) -> ir.Table:
         kept.append(name)
-        return silver.engine.create_table(name, table, temp=True)
+        return silver.engine.create_table(f"kept_{name}", table, overwrite=True)
 
     features = silver.fetch(customer_features(table_of(lines, ORDER_LINES.columns), FIXED_DAY, keep))
     assert_same(features, silver.features(lines, FIXED_DAY))
