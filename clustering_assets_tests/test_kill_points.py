@@ -60,7 +60,7 @@ def tables(home: Path) -> Tables:
         found = {}
         for contract in ALL_TABLES:
             [(there,)] = connection.execute(
-                "select count(*) from duckdb_tables() where (schema_name, table_name) = ($1, $2)",
+                "select count(*) from information_schema.tables where (table_schema, table_name) = ($1, $2)",
                 [contract.layer, contract.name],
             ).fetchall()
             if there:

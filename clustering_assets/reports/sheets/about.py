@@ -11,7 +11,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from clustering_assets.contracts import CUSTOMER_LIST
 from clustering_assets.reports.data_dictionary import dictionary_row
-from clustering_assets.reports.excel_sheets import BAND, Book, Style, header, height_of
+from clustering_assets.reports.excel_sheets import Book, Style, header, height_of
 from clustering_assets.reports.findings import Findings
 from clustering_assets.reports.sheets.cells import LINE, unit_name
 from clustering_assets.reports.sheets.customers import label_of
@@ -28,7 +28,7 @@ def write_dictionary(book: Book, findings: Findings) -> None:
     sheet.freeze_panes(row + 1, 2)
     sheet.repeat_rows(row)
     meanings: Mapping[str, str] = words.text("meanings")
-    style: Style = {"text_wrap": True, "valign": "top", "bottom": 1, "bottom_color": BAND}
+    style: Style = {**LINE, "text_wrap": True, "valign": "top"}
     for column in CUSTOMER_LIST.columns:
         row += 1
         meaning = meanings.get(column.name, column.description)

@@ -34,11 +34,6 @@ def times(value: float | None, factor: float) -> float | None:
     return None if value is None else factor * value
 
 
-def ratio(part: float, whole: float) -> float | None:
-    """Divide; None where there is nothing to divide by."""
-    return part / whole if whole else None
-
-
 def unit_name(unit: str, book: Book) -> str:
     """Call a unit by its name in the language of the workbook."""
     if unit == "money":

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from xlsxwriter.worksheet import Worksheet
 
-from clustering_assets.reports.excel_sheets import BAND, MUTED, Book, Style, header, height_of
+from clustering_assets.reports.excel_sheets import MUTED, Book, Style, header, height_of
 from clustering_assets.reports.findings import Findings
-from clustering_assets.reports.sheets.cells import LINE, bars, ratio
+from clustering_assets.reports.sheets.cells import LINE, bars
 
 
 def write_quality(book: Book, findings: Findings) -> None:
     """Write what became of the rows, of the customers and of the files."""
     words, quality = book.words, findings.quality
     sheet = book.sheet("quality", [2, 46, 14, 14, 14, 14, 14, 14, 60])
-    kept = ratio(quality.rows_kept, quality.rows_read)
+    kept = _ratio(quality.rows_kept, quality.rows_read)
     intro = words.plain(
         "quality.rows_intro",
         read=words.number(quality.rows_read),
@@ -50,7 +50,7 @@ def _counted(book: Book, sheet: Worksheet, row: int, name: str, count: int, whol
     book.write(sheet, row, 1, name, **LINE)
     book.write(sheet, row, 2, count, "rows", **LINE)
     share = book.formats.of("share", 2)
-    book.write(sheet, row, 3, ratio(count, whole), num_format=share, **LINE)
+    book.write(sheet, row, 3, _ratio(count, whole), num_format=share, **LINE)
 
 
 def _imputed(book: Book, sheet: Worksheet, row: int, findings: Findings) -> int:
@@ -81,7 +81,7 @@ def _files(book: Book, sheet: Worksheet, row: int, findings: Findings) -> None:
     titles = [words.text(f"workbook.quality.{key}") for key in ("file", "status", *counts, "note")]
     book.headers(sheet, row, 1, titles, left=2)
     book.write(sheet, row, 8, titles[-1], **header(left=True, indent=1))
-    style: Style = {"valign": "top", "bottom": 1, "bottom_color": BAND}
+    style: Style = {**LINE, "valign": "top"}
     for file in quality.files:
         row += 1
         reason = file.reason or ""
@@ -94,3 +94,7 @@ def _files(book: Book, sheet: Worksheet, row: int, findings: Findings) -> None:
     if quality.file_count > len(quality.files):
         more = words.plain("quality.more_files", count=words.number(quality.file_count - len(quality.files)))
         book.write(sheet, row + 1, 1, more, font_color=MUTED)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from xlsxwriter.worksheet import Worksheet
 
-from clustering_assets.reports.excel_sheets import BAND, INK, Book, Style, header, height_of
+from clustering_assets.reports.excel_sheets import INK, Book, Style, header, height_of
 from clustering_assets.reports.findings import Findings, Segment
 from clustering_assets.reports.sheets.cells import LINE, bars, unchanged
 from clustering_assets.reports.wording import UNKNOWN, Wording
@@ -39,18 +39,12 @@ def write_segments(book: Book, findings: Findings) -> None:
     width = 31 + 12.5 * len(shown)
     book.title(sheet, words.text("segments.heading"), words.text("workbook.segments.intro"), width)
     row = TOP
-    book.write(sheet, row, 1, "", **header())
-    names = [words.text(f"workbook.segments.{name}") for name in ("segment", *shown)]
-    book.headers(sheet, row, 2, names, indent=1)
-    arrows = book.formats.change("", 0, unchanged(words))
+    write_headers(book, sheet, row, shown)
     for segment in findings.segments:
         row += 1
-        sheet.set_row(row, 20)
-        book.swatch(sheet, row, 1, segment.segment_id)
-        book.write(sheet, row, 2, words.segment(segment.name), bold=True, indent=1, **LINE)
+        write_name(book, sheet, row, segment)
         for position, name in enumerate(shown, start=3):
-            unit = FIGURES[name][0]
-            shape = arrows if unit == "change" else book.formats.of(unit, None if unit else 2)
+            shape = _format(book, name)
             book.write(sheet, row, position, figure_of(segment, name), num_format=shape, align="right", **LINE)
     first, last = TOP + 1, row
     row += 1
@@ -61,6 +55,27 @@ def write_segments(book: Book, findings: Findings) -> None:
             sheet.conditional_format(first, column, last, column, bars())
     sheet.freeze_panes(0, 3)
     _cards(book, sheet, row + 2, findings, len(shown))
+
+
+def write_headers(book: Book, sheet: Worksheet, row: int, figures: Sequence[str]) -> None:
+    """Write the headers of a table of segments: over their colours, their names and their figures."""
+    book.write(sheet, row, 1, "", **header())
+    names = [book.words.text(f"workbook.segments.{name}") for name in ("segment", *figures)]
+    book.headers(sheet, row, 2, names, indent=1)
+
+
+def write_name(book: Book, sheet: Worksheet, row: int, segment: Segment) -> None:
+    """Begin the row of a segment in a table of them: with its colour and its name."""
+    sheet.set_row(row, 20)
+    book.swatch(sheet, row, 1, segment.segment_id)
+    book.write(sheet, row, 2, book.words.segment(segment.name), bold=True, indent=1, **LINE)
+
+
+def _format(book: Book, figure: str) -> str:
+    unit = FIGURES[figure][0]
+    if unit == "change":
+        return book.formats.change("", 0, unchanged(book.words))
+    return book.formats.of(unit, None if unit else 2)
 
 
 def _shown(findings: Findings) -> list[str]:
@@ -88,7 +103,6 @@ def _totals(book: Book, sheet: Worksheet, row: int, findings: Findings, shown: S
     book.write(sheet, row, 1, "", **top)
     book.write(sheet, row, 2, book.words.text("workbook.segments.all"), **top)
     for position, name in enumerate(shown, start=3):
-        unit = FIGURES[name][0]
         if name in ("share", "value_share", "returned_value_share"):
             value: float | None = 1.0
         elif name == "customers_change":
@@ -101,9 +115,7 @@ def _totals(book: Book, sheet: Worksheet, row: int, findings: Findings, shown: S
             value = findings.fit.silhouette_full  # in the space of all features, as those of the segments
         else:
             value = findings.key_figure(sums.get(name, name)).value
-        arrows = book.formats.change("", 0, unchanged(book.words))
-        shape = arrows if unit == "change" else book.formats.of(unit, None if unit else 2)
-        book.write(sheet, row, position, value, num_format=shape, align="right", **top)
+        book.write(sheet, row, position, value, num_format=_format(book, name), align="right", **top)
 
 
 def _cards(book: Book, sheet: Worksheet, row: int, findings: Findings, figures: int) -> None:
@@ -120,7 +132,7 @@ def _cards(book: Book, sheet: Worksheet, row: int, findings: Findings, figures: 
     for segment in findings.segments:
         row += 1
         texts = [_apart(segment, words), _to_do(segment, words), _saving(segment, words)]
-        style: Style = {"text_wrap": True, "valign": "top", "bottom": 1, "bottom_color": BAND}
+        style: Style = {**LINE, "text_wrap": True, "valign": "top"}
         heights = [height_of(words.segment(segment.name), 31)]
         book.swatch(sheet, row, 1, segment.segment_id)
         book.write(sheet, row, 2, words.segment(segment.name), bold=True, indent=1, align="left", **style)

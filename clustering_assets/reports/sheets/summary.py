@@ -21,7 +21,7 @@ from clustering_assets.reports.sheets.native_charts import (
     placed,
     titled,
 )
-from clustering_assets.reports.sheets.segments import FIGURES, TOP, column_of, figure_of
+from clustering_assets.reports.sheets.segments import FIGURES, TOP, column_of, figure_of, write_headers, write_name
 from clustering_assets.reports.wording import Wording
 
 _SHEETS = ("segments", "profile", "months", "movements", "quality", "customers", "dictionary", "about")
@@ -65,14 +65,11 @@ def write_summary(book: Book, findings: Findings) -> None:
 
 
 def _at_a_glance(book: Book, sheet: Worksheet, row: int, findings: Findings) -> int:
-    words, names = book.words, _GLANCE if findings.has_money else _GLANCE_WITHOUT_MONEY
-    book.write(sheet, row, 1, "", **header())
-    book.headers(sheet, row, 2, [words.text(f"workbook.segments.{name}") for name in ("segment", *names)], indent=1)
+    names = _GLANCE if findings.has_money else _GLANCE_WITHOUT_MONEY
+    write_headers(book, sheet, row, names)
     for segment in findings.segments:
         row += 1
-        sheet.set_row(row, 20)
-        book.swatch(sheet, row, 1, segment.segment_id)
-        book.write(sheet, row, 2, words.segment(segment.name), bold=True, indent=1, **LINE)
+        write_name(book, sheet, row, segment)
         for position, name in enumerate(names, start=3):
             book.write(sheet, row, position, figure_of(segment, name), FIGURES[name][0], **LINE)
     return row
